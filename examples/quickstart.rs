@@ -1,0 +1,2 @@
+//! The path of a secret in thirty seconds.
+fn main() {}

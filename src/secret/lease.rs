@@ -1,0 +1,16 @@
+//! How long a store lets a secret live.
+
+use std::time::Duration;
+
+use super::SecretBytes;
+
+/// A store's promise that a secret is good for a while.
+#[derive(Debug)]
+pub struct Lease {
+    /// What renews and revokes it. Not a value, but nobody else's business either.
+    pub id: SecretBytes,
+    /// How long it lives from the moment of the answer.
+    pub duration: Duration,
+    /// Whether the store would make it longer.
+    pub renewable: bool,
+}
