@@ -4,4 +4,6 @@
 //! its right, and only [`pipeline`] sees them all.
 
 pub mod config;
+pub mod identity;
 pub mod reason;
+pub mod store;

@@ -1,0 +1,87 @@
+//! Why a store did not give what was asked for, and what follows from that: whether to try again,
+//! and who waits.
+
+use std::time::Duration;
+
+use crate::agent::reason::{Reason, Report};
+use crate::secret::StoreName;
+
+/// Whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It may pass by itself: back off and try again.
+    Transient,
+    /// The store asks for fewer requests; wait long, whatever it names.
+    Overload {
+        /// How long the store asked us to wait, between 1 s and 5 min.
+        after: Option<Duration>,
+    },
+    /// Somebody must change something first.
+    Permanent,
+}
+
+/// Who backs off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that comes from this store.
+    Store,
+    /// This secret only.
+    Secret,
+}
+
+/// Why a store did not give what was asked for.
+#[derive(Debug)]
+pub enum StoreError {
+    /// This binary was built without that kind of store.
+    KindMissing {
+        /// The store's name.
+        store: StoreName,
+    },
+}
+
+impl StoreError {
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            StoreError::KindMissing { .. } => Retry::Permanent,
+        }
+    }
+
+    /// Who backs off.
+    pub fn scope(&self) -> Scope {
+        match self {
+            StoreError::KindMissing { .. } => Scope::Store,
+        }
+    }
+
+    /// The machine's word for it.
+    pub fn reason(&self) -> Reason {
+        self.report().reason
+    }
+
+    /// The error as a person reads it.
+    pub fn report(&self) -> Report {
+        match self {
+            StoreError::KindMissing { store } => Report::new(
+                Reason::NotYet,
+                format!("store `{store}` can't be used"),
+                "this binary was built without its kind of store",
+            )
+            .hint("build with the cargo feature named like the kind (`vault`, `local`)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_built_in_is_named_with_the_way_to_get_it() {
+        let error = StoreError::KindMissing { store: StoreName::parse("dev").unwrap() };
+        let report = error.report();
+        assert!(report.what.contains("`dev`"));
+        assert!(report.hint.is_some());
+        assert_eq!((error.retry(), error.scope()), (Retry::Permanent, Scope::Store));
+    }
+}
