@@ -7,3 +7,4 @@ pub mod config;
 pub mod identity;
 pub mod reason;
 pub mod store;
+pub mod volume;
