@@ -215,7 +215,9 @@ impl fmt::Display for Grade {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::os::fd::AsFd;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -275,6 +277,7 @@ mod tests {
         assert_eq!(look("/dev/shm").kind, Kind::Tmpfs);
         assert!(!look("/proc").in_memory());
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         let found = look(dir.path().to_str().unwrap());
         assert!(!found.mount_root);
         assert_eq!(found.mode, 0o700);
