@@ -137,6 +137,25 @@ impl SecretValue {
         found.filter(|value| !matches!(value, SecretValue::Null))
     }
 
+    /// Takes the part that `path` names and wipes the rest; `None` if it is missing or null.
+    pub fn into_part(self, path: &FieldPath) -> Option<SecretValue> {
+        let found = match (path, self) {
+            (FieldPath::Whole, value) => Some(value),
+            (FieldPath::Field(name), SecretValue::Map(mut fields)) => fields.remove(name),
+            (FieldPath::Field(_), _) => None,
+            (FieldPath::Pointer(parts), value) => {
+                parts.iter().try_fold(value, |value, part| match value {
+                    SecretValue::Map(mut fields) => fields.remove(part),
+                    SecretValue::List(items) => {
+                        part.parse::<usize>().ok().and_then(|i| items.into_iter().nth(i))
+                    }
+                    _ => None,
+                })
+            }
+        };
+        found.filter(|value| !matches!(value, SecretValue::Null))
+    }
+
     /// Names of the fields, for error messages. Empty where there are none.
     pub fn field_names(&self) -> Vec<&str> {
         match self {
@@ -290,6 +309,25 @@ mod tests {
         let path = FieldPath::Pointer(["a", "b", "1", "c/d"].map(str::to_owned).to_vec());
         assert_eq!(delivered(value.at(&path).unwrap()), "deep");
         assert_eq!(path.to_string(), "/a/b/1/c~1d");
+    }
+
+    #[test]
+    fn a_part_can_be_taken_out_as_it_can_be_looked_at() {
+        let text = r#"{"a": {"b": ["x", {"c": "deep"}], "n": null}, "p.q": "dotted"}"#;
+        let pointer = |parts: &[&str]| {
+            FieldPath::Pointer(parts.iter().map(|&part| part.to_owned()).collect())
+        };
+        for path in [
+            FieldPath::Whole,
+            FieldPath::Field("p.q".into()),
+            FieldPath::Field("absent".into()),
+            pointer(&["a", "b", "1", "c"]),
+            pointer(&["a", "n"]),
+            pointer(&["a", "b", "9"]),
+        ] {
+            let seen = json(text).at(&path).map(delivered);
+            assert_eq!(json(text).into_part(&path).as_ref().map(delivered), seen, "{path}");
+        }
     }
 
     #[test]

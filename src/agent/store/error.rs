@@ -37,6 +37,9 @@ pub enum StoreError {
         /// The store's name.
         store: StoreName,
     },
+    /// Vault or OpenBao.
+    #[cfg(feature = "vault")]
+    Vault(super::vault::VaultError),
 }
 
 impl StoreError {
@@ -44,6 +47,8 @@ impl StoreError {
     pub fn retry(&self) -> Retry {
         match self {
             StoreError::KindMissing { .. } => Retry::Permanent,
+            #[cfg(feature = "vault")]
+            StoreError::Vault(error) => error.retry(),
         }
     }
 
@@ -51,6 +56,8 @@ impl StoreError {
     pub fn scope(&self) -> Scope {
         match self {
             StoreError::KindMissing { .. } => Scope::Store,
+            #[cfg(feature = "vault")]
+            StoreError::Vault(error) => error.scope(),
         }
     }
 
@@ -68,7 +75,16 @@ impl StoreError {
                 "this binary was built without its kind of store",
             )
             .hint("build with the cargo feature named like the kind (`vault`, `local`)"),
+            #[cfg(feature = "vault")]
+            StoreError::Vault(error) => error.report(),
         }
+    }
+}
+
+#[cfg(feature = "vault")]
+impl From<super::vault::VaultError> for StoreError {
+    fn from(error: super::vault::VaultError) -> StoreError {
+        StoreError::Vault(error)
     }
 }
 

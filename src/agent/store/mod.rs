@@ -1,6 +1,8 @@
 //! Where secrets live, seen from the inside: one enum of the kinds, and what every kind promises.
 
 mod error;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,9 +55,16 @@ pub enum Answer {
 }
 
 /// A store of any kind.
-pub enum Store {}
+pub enum Store {
+    /// Vault or OpenBao.
+    #[cfg(feature = "vault")]
+    Vault(Box<vault::VaultStore>),
+}
 
-#[expect(clippy::unused_async, reason = "kinds over a network wait")]
+#[cfg_attr(
+    not(feature = "vault"),
+    allow(unused_variables, reason = "not every kind looks at every argument")
+)]
 impl Store {
     /// Opens the files that the store needs (identity, CA, keys). Nothing goes over the network.
     ///
@@ -67,9 +76,15 @@ impl Store {
         session: Option<Session>,
         record: Record,
     ) -> Result<Store, StoreError> {
-        drop((digest_key, session, record));
         match kind {
-            StoreKind::Vault(_) | StoreKind::Local(_) => {
+            #[cfg(feature = "vault")]
+            StoreKind::Vault(config) => {
+                let store = vault::VaultStore::build(name, config, digest_key, session, record)?;
+                Ok(Store::Vault(Box::new(store)))
+            }
+            #[allow(unreachable_patterns, reason = "with every kind built in, none is left")]
+            _ => {
+                drop((digest_key, session, record));
                 Err(StoreError::KindMissing { store: name.clone() })
             }
         }
@@ -78,28 +93,43 @@ impl Store {
     /// Reads one secret, and logs in first where that is needed.
     ///
     /// After a 403 there is one new login (at most one a minute for the whole store) and one more
-    /// try. Cancelling the future is safe.
-    pub async fn fetch(&self, _wanted: Wanted<'_>) -> Result<Answer, StoreError> {
-        match *self {}
+    /// try.
+    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Answer, StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.fetch(wanted).await?),
+        }
     }
 
     /// Revokes the token, if we logged in for it ourselves. A token that was given stays.
     pub async fn logout(&self) {
-        match *self {}
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.logout().await,
+        }
     }
 
     /// Whether there is a session and it comes from a login of ours.
     pub fn session_is_ours(&self) -> bool {
-        match *self {}
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.session_is_ours(),
+        }
     }
 
     /// Ends a lease before its time.
-    pub async fn revoke(&self, _lease: &Lease) -> Result<(), StoreError> {
-        match *self {}
+    pub async fn revoke(&self, lease: &Lease) -> Result<(), StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.revoke(lease).await?),
+        }
     }
 
     /// The file whose change means "fetch now"; `None` for a store that is asked over the network.
     pub fn watch(&self) -> Option<&Door> {
-        match *self {}
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(_) => None,
+        }
     }
 }

@@ -1,0 +1,190 @@
+//! Vault and OpenBao: the typed requests of `vaultrs` over a client of our own, which bounds every
+//! answer, follows redirects only where the config allows, and lets no body into an error.
+//!
+//! In reading order: [`read`] says which requests a fetch makes, [`session`] who we are, [`answer`]
+//! what an answer means, [`wire`] how one travels.
+
+mod answer;
+mod dns;
+mod error;
+mod read;
+mod redirect;
+mod report;
+mod request;
+mod session;
+mod tls;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use reqwest::Url;
+use rustify::endpoint::Endpoint;
+use rustify::errors::ClientError;
+use zeroize::Zeroizing;
+
+pub use error::{
+    Absence, Fault, Malformed, RedirectFault, TlsFault, Unreachable, VaultError, Wait, Who,
+};
+pub use wire::Patience;
+
+use super::{Answer, Record, Session, Wanted};
+use crate::agent::config::{Login, VaultConfig};
+use crate::agent::identity::Identity;
+use crate::secret::{DigestKey, Lease, SecretBytes, StoreName};
+
+/// A Vault or OpenBao.
+pub struct VaultStore {
+    name: StoreName,
+    address: String,
+    /// The address's own path, without a slash at the end.
+    base: String,
+    namespace: Option<String>,
+    login: Login,
+    identity: Identity,
+    digest_key: Rc<DigestKey>,
+    record: Record,
+    wire: wire::Wire,
+    tls: RefCell<tls::Tls>,
+    sessions: session::Sessions,
+    /// Whether the last answer was that the store is sealed.
+    sealed: Cell<bool>,
+    /// Paths that answered with a lease; asking again would make another one.
+    leased: RefCell<BTreeSet<String>>,
+}
+
+impl VaultStore {
+    /// Opens the doors to the files of identity and TLS. Nothing goes over the network.
+    pub fn build(
+        name: &StoreName,
+        config: &VaultConfig,
+        digest_key: Rc<DigestKey>,
+        session: Option<Session>,
+        record: Record,
+    ) -> Result<VaultStore, VaultError> {
+        let patience = Patience::default();
+        VaultStore::build_with(name, config, digest_key, session, record, patience)
+    }
+
+    /// As [`VaultStore::build`], with other bounds on time: for tests of slow servers.
+    pub fn build_with(
+        name: &StoreName,
+        config: &VaultConfig,
+        digest_key: Rc<DigestKey>,
+        session: Option<Session>,
+        record: Record,
+        patience: Patience,
+    ) -> Result<VaultStore, VaultError> {
+        let fail = |fault| VaultError {
+            store: name.clone(),
+            address: config.address.clone(),
+            path: String::new(),
+            fault: Box::new(fault),
+        };
+        let url = Url::parse(&config.address).map_err(|_| fail(Fault::Address))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(fail(Fault::Address));
+        }
+        let identity = Identity::open(&config.login).map_err(|e| fail(Fault::Identity(e)))?;
+        let encrypted = url.scheme() == "https" || !config.redirect_hosts.is_empty();
+        let tls = tls::Tls::open(config, encrypted).map_err(fail)?;
+        let base = url.path().trim_end_matches('/').to_owned();
+        let trust = tls.config().map_err(fail)?;
+        let wire = wire::Wire::new(url, config.redirect_hosts.clone(), patience, trust);
+        // A token that is given is read where it is given, and not taken from a record.
+        let session = session.filter(|session| !session.given && !identity.is_given());
+        Ok(VaultStore {
+            name: name.clone(),
+            address: config.address.clone(),
+            base,
+            namespace: config.namespace.clone(),
+            login: config.login.clone(),
+            identity,
+            digest_key,
+            record,
+            wire: wire.map_err(fail)?,
+            tls: RefCell::new(tls),
+            sessions: session::Sessions::adopt(session),
+            sealed: Cell::new(false),
+            leased: RefCell::default(),
+        })
+    }
+
+    /// Reads one secret; see [`super::Store::fetch`].
+    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Answer, VaultError> {
+        let outcome = self.steps(wanted).await;
+        if let Err(Fault::Sealed) = &outcome {
+            self.sealed.set(true);
+        }
+        outcome.map_err(|fault| self.error(&wanted.from.path, fault))
+    }
+
+    /// Revokes every token that we logged in for. One that was given stays.
+    pub async fn logout(&self) {
+        self.end_sessions().await;
+    }
+
+    /// Whether there is a session and it comes from a login of ours.
+    pub fn session_is_ours(&self) -> bool {
+        self.sessions.current().is_some_and(|live| !live.session.given)
+    }
+
+    /// Ends a lease before its time, with the session that is there.
+    pub async fn revoke(&self, lease: &Lease) -> Result<(), VaultError> {
+        let path = "sys/leases/revoke";
+        let Some(live) = self.sessions.current() else {
+            let denied = Fault::Denied { who: self.who(), status: 403, meant: None };
+            return Err(self.error(path, denied));
+        };
+        let outcome = self.revoke_by_name(&lease.id, &live.session.token).await;
+        outcome.map_err(|fault| self.error(path, fault))
+    }
+
+    fn error(&self, path: &str, fault: Fault) -> VaultError {
+        VaultError {
+            store: self.name.clone(),
+            address: self.address.clone(),
+            path: path.to_owned(),
+            fault: Box::new(fault),
+        }
+    }
+
+    /// Trusts what the files say now, if they changed.
+    fn renew_trust(&self, now: Duration) -> Result<(), Fault> {
+        match self.tls.borrow_mut().renewed(now) {
+            Some(config) => self.wire.trust(config),
+            None => Ok(()),
+        }
+    }
+
+    /// One request and its answer, whatever its status.
+    async fn call<E: Endpoint>(
+        &self,
+        endpoint: E,
+        token: Option<&SecretBytes>,
+    ) -> Result<answer::Reply, Fault> {
+        let namespace = self.namespace.as_deref();
+        let dress = request::Dress { base: &self.base, namespace, token };
+        let answer = endpoint.with_middleware(&dress).exec(&self.wire).await;
+        let response = answer.map_err(|error| match error {
+            ClientError::ResponseError { source } => {
+                source.downcast().unwrap_or(Fault::Unreachable(Unreachable::Other))
+            }
+            _ => Fault::Path,
+        })?;
+        let (head, body) = response.response.into_parts();
+        let header = |name: HeaderName| {
+            head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        Ok(answer::Reply {
+            status: head.status.as_u16(),
+            content_type: header(CONTENT_TYPE),
+            retry_after: header(RETRY_AFTER),
+            date: header(DATE),
+            body: Zeroizing::new(body),
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! Reading one secret: which requests, in which order, and what their answers add up to.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use vaultrs::api::kv2::requests::ReadSecretMetadataRequest;
+
+use super::VaultStore;
+use super::answer::{Found, Reply};
+use super::error::{Absence, Fault, Malformed};
+use super::request::{Read, RevokeLease};
+use super::session::{Live, is_success};
+use crate::agent::config::{Engine, SecretRef};
+use crate::agent::store::{Answer, Wanted};
+use crate::secret::{FieldPath, Secret, SecretBytes, SecretValue, Version};
+
+/// Waits between tries while a server is behind (catalogue row 11): ten times, 3.7 s together.
+const CATCH_UP: [u64; 10] = [50, 100, 200, 350, 500, 500, 500, 500, 500, 500];
+
+/// What a read needs to know.
+struct Ask<'a> {
+    path: &'a str,
+    field: &'a FieldPath,
+    engine: Option<Engine>,
+    pinned: Option<u64>,
+    have: Option<&'a Version>,
+}
+
+impl VaultStore {
+    /// The steps of a fetch:
+    ///
+    /// 1. What can be answered without asking is: a pinned version that is here already, a path
+    ///    that can't be asked for, one that answered with a lease before.
+    /// 2. A store that was sealed is asked for its health first.
+    /// 3. Log in, unless there is a session.
+    /// 4. Read. After a refusal, one new login and one more read.
+    pub(super) async fn steps(&self, wanted: Wanted<'_>) -> Result<Answer, Fault> {
+        let ask = Ask::new(&wanted)?;
+        if let (Some(pinned), Some(Version::Number(have))) = (ask.pinned, ask.have)
+            && pinned == *have
+        {
+            return Ok(Answer::Unmoved);
+        }
+        if self.leased.borrow().contains(ask.path) {
+            return Err(Fault::LeaseUnexpected { revoked: true });
+        }
+        self.renew_trust(wanted.now)?;
+        if self.sealed.get() {
+            self.health().await?;
+        }
+        let live = self.session(wanted.now).await?;
+        let denied = match self.read(&ask, &live).await {
+            Err(fault @ Fault::Denied { .. }) => fault,
+            outcome => return outcome,
+        };
+        match self.after_denial(&live, wanted.now).await? {
+            Some(live) => self.read(&ask, &live).await,
+            None => Err(denied),
+        }
+    }
+
+    async fn read(&self, ask: &Ask<'_>, live: &Rc<Live>) -> Result<Answer, Fault> {
+        if let Some(have) = ask.counted()
+            && self.newest(ask.path, live).await? == Some(have)
+        {
+            return Ok(Answer::Unmoved);
+        }
+        let reply = self.get(ask.path, ask.pinned, live).await?;
+        let found = match reply.status {
+            204 => return Err(Fault::Absent(Absence::Never)),
+            _ if is_success(&reply) => reply.found(ask.engine)?,
+            _ => return Err(self.refusal(&reply, ask.path, live).await),
+        };
+        if let Some(lease) = &found.lease {
+            return Err(self.refuse_lease(ask.path, lease, live).await);
+        }
+        self.answer(ask, found)
+    }
+
+    fn answer(&self, ask: &Ask<'_>, found: Found) -> Result<Answer, Fault> {
+        match (ask.pinned, found.version) {
+            (Some(_), None) => return Err(Fault::VersionUnknown),
+            (Some(pinned), Some(version)) if pinned != version => {
+                return Err(Fault::Malformed(Malformed::OtherVersion));
+            }
+            _ => {}
+        }
+        let there = found.value.field_names().into_iter().map(str::to_owned).collect();
+        let value = found
+            .value
+            .into_part(ask.field)
+            .ok_or_else(|| Fault::FieldMissing { field: ask.field.clone(), there })?;
+        let version = match found.version {
+            Some(version) => Version::Number(version),
+            None => Version::Digest(self.digest(&value)?),
+        };
+        if ask.have == Some(&version) {
+            return Ok(Answer::Unmoved);
+        }
+        Ok(Answer::Moved(Secret { value, version, lease: None }))
+    }
+
+    fn digest(&self, value: &SecretValue) -> Result<[u8; crate::secret::DIGEST_LEN], Fault> {
+        // A certificate list in DER is not text and has no JSON: its bytes stand for themselves.
+        let canonical = match value {
+            SecretValue::Text(bytes) => return Ok(self.digest_key.digest(bytes.expose())),
+            value => value.to_json(),
+        };
+        let canonical = canonical.map_err(|error| Fault::Malformed(Malformed::Json(error)))?;
+        Ok(self.digest_key.digest(canonical.expose()))
+    }
+
+    /// The newest version of a KV 2 secret by its metadata. `None`: the full read decides, because
+    /// the probe is refused, unclear, or the mount can't be told from the path.
+    async fn newest(&self, path: &str, live: &Live) -> Result<Option<u64>, Fault> {
+        let Some((mount, rest)) = split_kv2(path) else { return Ok(None) };
+        if live.refused_probes.borrow().contains(path) {
+            return Ok(None);
+        }
+        let probe = ReadSecretMetadataRequest { mount: mount.into(), path: rest.into() };
+        let reply = self.call(probe, Some(&live.session.token)).await?;
+        match reply.status {
+            200 => Ok(reply.current_version()),
+            401 | 403 => {
+                live.refused_probes.borrow_mut().insert(path.to_owned());
+                Ok(None)
+            }
+            404 => Ok(None),
+            status => Err(reply.refusal().unwrap_or(Fault::Failed { status })),
+        }
+    }
+
+    /// Reads a path, and again while the server is behind another one that we have read from.
+    async fn get(&self, path: &str, version: Option<u64>, live: &Live) -> Result<Reply, Fault> {
+        let token = Some(&live.session.token);
+        for pause in CATCH_UP {
+            let reply = self.call(Read { path, version }, token).await?;
+            if reply.status != 412 {
+                return Ok(reply);
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        self.call(Read { path, version }, token).await
+    }
+
+    async fn refusal(&self, reply: &Reply, path: &str, live: &Live) -> Fault {
+        match reply.refusal() {
+            None => {
+                let meant = self.meant(path, live).await;
+                Fault::Denied { who: self.who(), status: reply.status, meant }
+            }
+            Some(Fault::Absent(Absence::NeedsData { .. })) => {
+                Fault::Absent(Absence::NeedsData { meant: self.meant(path, live).await })
+            }
+            Some(fault) => fault,
+        }
+    }
+
+    /// The path that was probably meant, if this one lacks the `data/` of a KV 2 mount. Policies
+    /// for KV 2 name `MOUNT/data/…`, so the mistake mostly looks like a refusal.
+    async fn meant(&self, path: &str, live: &Live) -> Option<String> {
+        if path.split('/').any(|part| part == "data" || part == "metadata") {
+            return None;
+        }
+        let probe = format!("sys/internal/ui/mounts/{path}");
+        let probe = Read { path: &probe, version: None };
+        let reply = self.call(probe, Some(&live.session.token)).await.ok()?;
+        let mount = reply.kv2_mount().filter(|_| reply.status == 200)?;
+        path.strip_prefix(&mount).map(|rest| format!("{mount}data/{rest}"))
+    }
+
+    /// Nobody here looks after leases yet, so what came with one is given back at once: by its
+    /// name, else by ending the session that it hangs on, if that is ours.
+    async fn refuse_lease(&self, path: &str, lease: &SecretBytes, live: &Live) -> Fault {
+        self.leased.borrow_mut().insert(path.to_owned());
+        let by_name = self.revoke_by_name(lease, &live.session.token).await.is_ok();
+        let revoked = by_name || (!live.session.given && self.revoke_session(live).await);
+        Fault::LeaseUnexpected { revoked }
+    }
+
+    pub(super) async fn revoke_by_name(
+        &self,
+        lease: &SecretBytes,
+        token: &SecretBytes,
+    ) -> Result<(), Fault> {
+        let id = std::str::from_utf8(lease.expose()).map_err(|_| Fault::Path)?;
+        let reply = self.call(RevokeLease { id }, Some(token)).await?;
+        if is_success(&reply) {
+            return Ok(());
+        }
+        let denied = Fault::Denied { who: self.who(), status: reply.status, meant: None };
+        Err(reply.refusal().unwrap_or(denied))
+    }
+
+    /// Asks a store that was sealed whether it still is, with one cheap request and no token.
+    async fn health(&self) -> Result<(), Fault> {
+        let reply = self.call(Read { path: "sys/health", version: None }, None).await?;
+        match reply.status {
+            503 => Err(Fault::Sealed),
+            501 => Err(Fault::NotActive { status: 501 }),
+            // Here 429, 472 and 473 are states of a standby, not refusals (catalogue row 9).
+            _ => {
+                self.sealed.set(false);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    fn new(wanted: &Wanted<'a>) -> Result<Ask<'a>, Fault> {
+        let SecretRef { path, field, version, .. } = wanted.from;
+        let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains(char::is_control);
+        if path.split('/').any(bad) {
+            return Err(Fault::Path);
+        }
+        let pinned = match version.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(number)) if number > 0 => Some(number),
+            Some(_) => return Err(Fault::VersionNotNumber),
+        };
+        Ok(Ask { path, field, engine: wanted.engine, pinned, have: wanted.have })
+    }
+
+    /// The version that is here, if its engine counts versions and the newest is wanted.
+    fn counted(&self) -> Option<u64> {
+        match (self.engine, self.pinned, self.have) {
+            (None | Some(Engine::Kv2), None, Some(Version::Number(have))) => Some(*have),
+            _ => None,
+        }
+    }
+}
+
+/// Mount and name of `MOUNT/data/NAME`; `None` if `data` is not there exactly once, because then
+/// only the store knows where the mount ends.
+fn split_kv2(path: &str) -> Option<(&str, &str)> {
+    let mut cuts = path.match_indices("/data/");
+    match (cuts.next(), cuts.next()) {
+        (Some((cut, data)), None) => Some((&path[..cut], &path[cut + data.len()..])),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_kv2;
+
+    #[test]
+    fn a_kv2_path_is_split_only_where_there_is_one_way_to() {
+        for (path, split) in [
+            ("secret/data/a/b", Some(("secret", "a/b"))),
+            ("team/kv/data/x", Some(("team/kv", "x"))),
+            ("secret/data/a/data/b", None),
+            ("secret/data/data/data/b", None),
+            ("secret/a", None),
+            ("data/a", None),
+            ("secret/data", None),
+        ] {
+            assert_eq!(split_kv2(path), split, "{path}");
+        }
+    }
+}

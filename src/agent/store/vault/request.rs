@@ -1,0 +1,110 @@
+//! How a request is dressed, and the few requests that `vaultrs` has no type for.
+
+use http::{HeaderValue, Request, Uri};
+use rustify::endpoint::{Endpoint, MiddleWare};
+use rustify::enums::{RequestMethod, RequestType, ResponseType};
+use rustify::errors::ClientError;
+use serde_json::Value;
+
+use crate::secret::SecretBytes;
+
+/// Puts the API's prefix before the path, and the token and the namespace beside it.
+pub(super) struct Dress<'a> {
+    /// The address's own path, without a slash at the end.
+    pub(super) base: &'a str,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) token: Option<&'a SecretBytes>,
+}
+
+impl MiddleWare for Dress<'_> {
+    fn request<E: Endpoint>(
+        &self,
+        _: &E,
+        request: &mut Request<Vec<u8>>,
+    ) -> Result<(), ClientError> {
+        let mut parts = request.uri().clone().into_parts();
+        let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
+        let path = format!("{}/v1/{}", self.base, path.trim_start_matches('/'));
+        parts.path_and_query =
+            Some(path.parse().map_err(|source| ClientError::UrlBuildError { source })?);
+        *request.uri_mut() = Uri::from_parts(parts)
+            .map_err(|error| ClientError::GenericError { source: error.into() })?;
+        let headers = request.headers_mut();
+        // OpenBao's and Vault's proxies demand it, so that no browser can be made to ask.
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        if let Some(namespace) = self.namespace {
+            headers.insert("x-vault-namespace", header(namespace.as_bytes())?);
+        }
+        if let Some(token) = self.token {
+            let mut token = header(token.expose())?;
+            token.set_sensitive(true);
+            headers.insert("x-vault-token", token);
+        }
+        if !request.body().is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        }
+        Ok(())
+    }
+
+    fn response<E: Endpoint>(
+        &self,
+        _: &E,
+        _: &mut http::Response<Vec<u8>>,
+    ) -> Result<(), ClientError> {
+        Ok(())
+    }
+}
+
+fn header(bytes: &[u8]) -> Result<HeaderValue, ClientError> {
+    HeaderValue::from_bytes(bytes)
+        .map_err(|error| ClientError::GenericError { source: error.into() })
+}
+
+/// Any path, read.
+pub(super) struct Read<'a> {
+    pub(super) path: &'a str,
+    pub(super) version: Option<u64>,
+}
+
+impl Endpoint for Read<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.to_owned()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::GET
+    }
+
+    fn query(&self) -> Result<Option<String>, ClientError> {
+        Ok(self.version.map(|version| format!("version={version}")))
+    }
+}
+
+/// The end of a lease before its time; the answer comes when it is done.
+pub(super) struct RevokeLease<'a> {
+    pub(super) id: &'a str,
+}
+
+impl Endpoint for RevokeLease<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        "sys/leases/revoke".into()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::PUT
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        let body = serde_json::json!({ "lease_id": self.id, "sync": true });
+        Ok(Some(body.to_string().into_bytes()))
+    }
+}
