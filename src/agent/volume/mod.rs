@@ -1,5 +1,428 @@
 //! The volume: a tmpfs that shows the application one complete generation of files.
+//!
+//! ```text
+//! orders.env → ..data/orders.env        what the application opens
+//! certs      → ..data/certs
+//! ..data     → ..12                     the one link that a rotation replaces
+//! ..12/        the current generation
+//! ..11/        the one before, for `keep_previous`
+//! ```
+//!
+//! A rotation is one rename, so a reader that opens `..data` once and reads beneath it sees one
+//! generation, whatever is killed or full at any moment. [`plan`] holds the algorithm, [`look`] the
+//! facts it needs, [`apply`] carries it out. `docs/reading-files.md` tells readers what to do.
+//!
+//! What never happens: a write outside the volume, a followed link, a file that others may read, a
+//! change to the root's own mode, the removal of something that is not ours.
 
+mod apply;
+mod beneath;
+mod desired;
+mod error;
+mod lives;
+mod look;
 pub mod medium;
+mod names;
+mod plan;
+mod remark;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, StatVfs, flock, fstatvfs};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{getegid, geteuid};
+
+use self::apply::{Site, Stopped};
+use self::beneath::Dir;
+use self::desired::{Desired, Owner, Weight};
+use self::lives::Lives;
+use self::look::{Seen, Stamp, look};
+use self::plan::{Changes, Room, Step, Target, plan};
+use crate::agent::config::VolumeConfig;
+use crate::secret::{FilePath, SecretBytes, VolumeName};
+
+pub use desired::DesiredFile;
+pub use error::{Fault, Stranger, Unfit, VolumeError};
+pub use lives::{Gap, LINGER};
 pub use medium::{Flaw, Grade, Kind, Level, Medium, Swap, medium};
+pub use remark::Remark;
+
+/// Remarks that wait to be taken; more than these are dropped, so that whoever may write to the
+/// root can't fill our memory.
+const REMARKS_MAX: usize = 64;
+
+/// A volume that this process, and no other, writes to.
+#[derive(Debug)]
+pub struct Volume {
+    name: VolumeName,
+    path: PathBuf,
+    size: u64,
+    root: Dir,
+    medium: Medium,
+    us: Owner,
+    shown: Option<Current>,
+    lives: Lives,
+    foreign: BTreeSet<String>,
+    remarks: Vec<Remark>,
+}
+
+/// The shown generation, as it was left or found.
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    weight: Weight,
+    stamps: BTreeMap<FilePath, Stamp>,
+}
+
+/// What became of a set of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Published {
+    /// The volume shows exactly these files already; nothing was touched.
+    Unchanged,
+    /// The volume shows a new generation.
+    Swapped {
+        /// Files with other bytes, another owner or mode, or that were not there.
+        changed: Vec<FilePath>,
+        /// Files that are no longer there.
+        removed: Vec<FilePath>,
+    },
+    /// The last rotation was a moment ago; nothing was touched. Try again at this time.
+    Early {
+        /// Since boot.
+        until: Duration,
+    },
+}
+
+impl Volume {
+    /// Opens the volume and puts in order what an interrupted run left there.
+    ///
+    /// 1. Nothing that this process makes is open to others, whatever umask it was given: it is 077
+    ///    from here on.
+    /// 2. The root is opened; everything else happens beneath this handle.
+    /// 3. It is memory, or the config allows less.
+    /// 4. It is locked (flock(2)), for as long as this value lives.
+    /// 5. Recovery. A complete generation before the current one lives out its time, counted from
+    ///    now, because nothing on the volume tells how long it has been there.
+    ///
+    /// `now` is the time since boot, as everywhere here.
+    pub fn open(
+        name: &VolumeName,
+        config: &VolumeConfig,
+        gap: Gap,
+        now: Duration,
+    ) -> Result<Volume, VolumeError> {
+        let fail = |fault| VolumeError { volume: name.clone(), path: config.path.clone(), fault };
+        rustix::process::umask(Mode::RWXG | Mode::RWXO); // 1
+        let root = Dir::root(&config.path).map_err(|errno| match errno {
+            Errno::NOENT => fail(Fault::Missing),
+            errno => fail(Fault::io("open the directory")(errno)),
+        })?; // 2
+        let medium = medium(rustix::fd::AsFd::as_fd(&root)).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            fail(Fault::io("look at the file system")(errno))
+        })?;
+        if let (Kind::Other(kind), false) = (medium.kind, config.allow_persistent) {
+            return Err(fail(Fault::NotTmpfs { kind })); // 3
+        }
+        lock(&root).map_err(fail)?; // 4
+        let inherits = medium.mode & 0o2000 != 0;
+        let group = if inherits { medium.group } else { getegid().as_raw() };
+        let mut volume = Volume {
+            name: name.clone(),
+            path: config.path.clone(),
+            size: config.size,
+            root,
+            medium,
+            us: Owner { user: geteuid().as_raw(), group },
+            shown: None,
+            lives: Lives::new(gap, config.keep_previous),
+            foreign: BTreeSet::new(),
+            remarks: Vec::new(),
+        };
+        volume.recover(now).map_err(fail)?; // 5
+        Ok(volume)
+    }
+
+    /// Makes a volume's directory where nobody else could: the last part of `path`, 0750, if it is
+    /// missing and the directory above it is ours alone. That is the case of `$XDG_RUNTIME_DIR`,
+    /// outside a pod. Returns whether it was made.
+    pub fn create_if_private(path: &Path) -> std::io::Result<bool> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(false);
+        };
+        let above = match Dir::root(parent) {
+            Err(Errno::NOENT) => return Ok(false),
+            above => above?,
+        };
+        let stat = above.own_stat()?;
+        if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Ok(false);
+        }
+        match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
+            Err(Errno::EXIST) => return Ok(false),
+            made => made?,
+        }
+        rustix::fs::fchmod(above.dir(name)?, Mode::RWXU | Mode::RGRP | Mode::XGRP)?;
+        Ok(true)
+    }
+
+    /// Its name in the config.
+    pub fn name(&self) -> &VolumeName {
+        &self.name
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What carries it. The root's owner and mode are the platform's, and are never changed.
+    pub fn medium(&self) -> Medium {
+        self.medium
+    }
+
+    /// How far it keeps secrets from a disk and from strangers.
+    pub fn grade(&self) -> Grade {
+        self.medium.grade(self.us.user)
+    }
+
+    /// The generation that `..data` shows.
+    pub fn generation(&self) -> Option<u64> {
+        self.shown.as_ref().map(|shown| shown.number)
+    }
+
+    /// No rotation before this time. `None`: any time.
+    pub fn earliest_swap(&self) -> Option<Duration> {
+        self.lives.earliest()
+    }
+
+    /// What was noticed since the last call.
+    pub fn take_remarks(&mut self) -> Vec<Remark> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// All files of the current generation, to compare after a restart. Empty without one.
+    pub fn read_current(&self) -> Result<BTreeMap<FilePath, SecretBytes>, VolumeError> {
+        let Some(number) = self.generation() else { return Ok(BTreeMap::new()) };
+        let read = || -> std::io::Result<_> {
+            let top = self.root.dir(names::generation(number))?;
+            let files = look::tree(&top)?.files.into_iter().map(|path| {
+                let file = top.file(path.as_str())?;
+                let size = Some(file.metadata()?.len()).filter(|&size| size <= self.size);
+                let size = size.and_then(|size| usize::try_from(size).ok()).ok_or(Errno::FBIG)?;
+                Ok((path, look::read(file, size)?))
+            });
+            files.collect()
+        };
+        read().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            self.error(Fault::io("read the current generation")(errno))
+        })
+    }
+
+    /// Makes the volume show exactly `files`, as generation `generation`: all of them at once, or
+    /// none of them and an error.
+    ///
+    /// If it shows them already, nothing is touched (but a missing visible link is made again) and
+    /// the number is not used. The current files are read for that, so what somebody else changed
+    /// counts as a change and is put right. An owner or mode alone is a change too.
+    pub fn publish(
+        &mut self,
+        generation: u64,
+        files: &[DesiredFile<'_>],
+        now: Duration,
+    ) -> Result<Published, VolumeError> {
+        let published = self.try_publish(generation, files, now).map_err(|fault| {
+            let error = self.error(fault);
+            // What was begun is removed now, or else by the next call.
+            if self.clear(now).is_err() {
+                self.remark(Remark::NotTidied);
+            }
+            error
+        })?;
+        self.tidy(now);
+        Ok(published)
+    }
+
+    fn try_publish(
+        &mut self,
+        generation: u64,
+        files: &[DesiredFile<'_>],
+        now: Duration,
+    ) -> Result<Published, Fault> {
+        let desired = Desired::of(generation, files, self.us)?;
+        let seen = self.look(Some(&desired))?;
+        let changes = Changes::of(seen.shown.as_ref(), &desired);
+        if changes.none() {
+            self.keep_to(&seen, now)?;
+            return Ok(Published::Unchanged);
+        }
+        if let Some(until) = self.earliest_swap().filter(|&until| now < until) {
+            return Ok(Published::Early { until });
+        }
+        let steps = plan(&seen, &self.lives.kept(now), Target::New(&desired, self.room()?))?;
+        let stamps = self.swap(&steps, &desired)?;
+        let current = Current { number: generation, weight: desired.weight(), stamps };
+        let before = self.shown.replace(current).map(|shown| (shown.number, shown.weight));
+        self.lives.swapped(before, now);
+        Ok(Published::Swapped { changed: changes.changed, removed: changes.removed })
+    }
+
+    /// Carries out a plan with a new generation. What comes after the swap and its check is tidying
+    /// up, which never turns a rotation into a failed one.
+    fn swap(
+        &mut self,
+        steps: &[Step],
+        desired: &Desired<'_>,
+    ) -> Result<BTreeMap<FilePath, Stamp>, Fault> {
+        let mut site = Site::new(&self.root, self.us.user, Some(desired));
+        let ended = site.apply(steps);
+        let stamps = site.stamps;
+        match self.settle(steps, ended) {
+            Err(Stopped { done, .. })
+                if steps[..done].contains(&Step::Check(desired.generation)) =>
+            {
+                self.remark(Remark::NotTidied);
+                Ok(stamps)
+            }
+            Err(Stopped { fault, .. }) => Err(self.full_or(fault, desired.weight().bytes)),
+            Ok(()) => Ok(stamps),
+        }
+    }
+
+    /// Removes generations that lived out their time. Returns when to call again; `None`: only
+    /// after the next rotation.
+    pub fn tidy(&mut self, now: Duration) -> Option<Duration> {
+        if self.lives.something_ended(now) && self.clear(now).is_err() {
+            self.remark(Remark::NotTidied);
+            self.lives.try_again(now);
+        }
+        self.lives.next_end(now)
+    }
+
+    fn recover(&mut self, now: Duration) -> Result<(), Fault> {
+        let seen = self.look(None)?;
+        let shown = self.generation();
+        for &number in seen.generations.iter().filter(|&&number| Some(number) < shown) {
+            // One that can't be weighed was tampered with, and is not worth keeping.
+            if let Ok(weight) = look::weigh(&self.root, number) {
+                self.lives.found(number, weight, now);
+            }
+        }
+        match self.keep_to(&seen, now)? {
+            0 => {}
+            steps => self.remark(Remark::Recovered { steps }),
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, now: Duration) -> Result<(), Fault> {
+        let seen = self.look(None)?;
+        self.keep_to(&seen, now).map(drop)
+    }
+
+    /// Leaves what is shown and what still lives, and nothing else. Returns the number of steps.
+    fn keep_to(&mut self, seen: &Seen, now: Duration) -> Result<usize, Fault> {
+        let steps = plan(seen, &self.lives.kept(now), Target::AsShown)?;
+        let ended = Site::new(&self.root, self.us.user, None).apply(&steps);
+        self.settle(&steps, ended).map_err(|stopped| stopped.fault)?;
+        self.lives.forget_ended(now);
+        Ok(steps.len())
+    }
+
+    /// Remembers how far a plan was carried out.
+    fn settle(&mut self, steps: &[Step], ended: Result<(), Stopped>) -> Result<(), Stopped> {
+        let done = ended.as_ref().map_or_else(|stopped| stopped.done, |()| steps.len());
+        for step in &steps[..done] {
+            if let Step::Retire(number) = step {
+                self.lives.forget(*number);
+            }
+        }
+        if ended.is_err() {
+            self.lives.leave_some();
+        }
+        ended
+    }
+
+    fn look(&mut self, desired: Option<&Desired<'_>>) -> Result<Seen, Fault> {
+        let seen = look(&self.root, self.us.user, |number| self.lives.has(number), desired)?;
+        self.notice(&seen);
+        self.shown = seen.shown.as_ref().map(|shown| Current {
+            number: shown.number,
+            weight: shown.weight(),
+            stamps: shown.stamps(),
+        });
+        Ok(seen)
+    }
+
+    fn room(&self) -> Result<Room, Fault> {
+        let stat = fstatvfs(&self.root).map_err(Fault::io("ask for the room left"))?;
+        let inodes = (stat.f_files > 0).then_some(stat.f_ffree);
+        Ok(Room { size: self.size, bytes: bytes_left(&stat), inodes })
+    }
+
+    /// A full file system is told as such.
+    fn full_or(&self, fault: Fault, needed: u64) -> Fault {
+        let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+        match fault {
+            Fault::Io { errno, .. } if full.contains(&errno) => {
+                let left = self.room().ok().and_then(|room| room.bytes);
+                Fault::Full { needed, available: left.unwrap_or(0) }
+            }
+            fault => fault,
+        }
+    }
+
+    /// Remembers what somebody else did to the volume.
+    fn notice(&mut self, seen: &Seen) {
+        let new: Vec<_> = seen.foreign.difference(&self.foreign).cloned().collect();
+        for name in new {
+            self.remark(Remark::Foreign { name });
+        }
+        self.foreign.clone_from(&seen.foreign);
+        let there = seen.shown.as_ref();
+        if let (Some(generation), None) = (seen.pointed, there) {
+            self.remark(Remark::Gone { generation });
+        }
+        let Some(known) = &self.shown else { return };
+        let remark = match there {
+            Some(there) if there.number == known.number => {
+                let now = there.stamps();
+                let paths: BTreeSet<_> = now.keys().chain(known.stamps.keys()).collect();
+                let other = |path: &&FilePath| now.get(*path) != known.stamps.get(*path);
+                let files: Vec<_> = paths.into_iter().filter(other).cloned().collect();
+                (!files.is_empty()).then_some(Remark::Touched { generation: known.number, files })
+            }
+            other => Some(Remark::Turned { from: known.number, to: other.map(|s| s.number) }),
+        };
+        if let Some(remark) = remark {
+            self.remark(remark);
+        }
+    }
+
+    fn remark(&mut self, remark: Remark) {
+        if self.remarks.len() < REMARKS_MAX && !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+
+    fn error(&self, fault: Fault) -> VolumeError {
+        VolumeError { volume: self.name.clone(), path: self.path.clone(), fault }
+    }
+}
+
+/// One writer per volume. The lock goes with the handle, so also with a process that is killed.
+fn lock(root: &Dir) -> Result<(), Fault> {
+    match retry_on_intr(|| flock(root, FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Err(Fault::Locked),
+        done => done.map_err(Fault::io("lock the directory")),
+    }
+}
+
+/// Bytes that a file system has left; one of zero blocks has no limit.
+fn bytes_left(stat: &StatVfs) -> Option<u64> {
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
