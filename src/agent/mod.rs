@@ -4,7 +4,10 @@
 //! its right, and only [`pipeline`] sees them all.
 
 pub mod config;
+pub mod hook;
 pub mod identity;
+pub mod observe;
 pub mod reason;
+pub mod rotate;
 pub mod store;
 pub mod volume;

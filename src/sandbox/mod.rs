@@ -5,3 +5,4 @@
 
 pub mod arena;
 pub mod door;
+pub mod fork;

@@ -1,0 +1,123 @@
+//! The metrics of the contract. Labels are names from the config and words from closed lists.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::{Event, HookResult, RotationResult, Status};
+
+type Labels = Vec<(&'static str, String)>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Every metric there is.
+pub struct Metrics {
+    registry: Registry,
+    age: Family<Labels, Seconds>,
+    lease: Family<Labels, Seconds>,
+    rotations: Family<Labels, Counter>,
+    hooks: Family<Labels, Counter>,
+    requests: Family<Labels, Counter>,
+    ready: Gauge,
+}
+
+impl Metrics {
+    /// All of them, at zero.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::default();
+        let metrics = (
+            Family::<Labels, Seconds>::default(),
+            Family::<Labels, Seconds>::default(),
+            Family::<Labels, Counter>::default(),
+            Family::<Labels, Counter>::default(),
+            Family::<Labels, Counter>::default(),
+            Gauge::<i64>::default(),
+        );
+        let (age, lease, rotations, hooks, requests, ready) = metrics;
+        registry.register(
+            "sidekey_secret_age_seconds",
+            "Seconds since the store last confirmed this secret",
+            age.clone(),
+        );
+        registry.register(
+            "sidekey_lease_remaining_seconds",
+            "Seconds that the lease of this secret has left",
+            lease.clone(),
+        );
+        registry.register("sidekey_rotations", "Rotations by what came of them", rotations.clone());
+        registry.register("sidekey_hook", "Notices by what came of them", hooks.clone());
+        registry.register(
+            "sidekey_store_requests",
+            "Requests to stores by what came of them",
+            requests.clone(),
+        );
+        registry.register("sidekey_ready", "Whether the pod is ready: 1 or 0", ready.clone());
+        let info = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        // The client adds `_info` to the name.
+        registry.register("sidekey", "Which Sidekey this is", info);
+        for result in [RotationResult::Done, RotationResult::Refused, RotationResult::RolledBack] {
+            drop(rotations.get_or_create(&label("result", result.word())));
+        }
+        Metrics { registry, age, lease, rotations, hooks, requests, ready }
+    }
+
+    /// Counts what an event says.
+    pub(super) fn count(&self, event: &Event<'_>) {
+        match event {
+            Event::Asked { store, outcome } => {
+                let labels = vec![("store", store.to_string()), ("outcome", (*outcome).to_owned())];
+                self.requests.get_or_create(&labels).inc();
+            }
+            Event::Rotated { .. } => self.rotated(RotationResult::Done),
+            Event::RotationRefused { .. } => self.rotated(RotationResult::Refused),
+            Event::RolledBack { .. } => self.rotated(RotationResult::RolledBack),
+            Event::HookTold { result, .. } => self.told(*result),
+            _ => {}
+        }
+    }
+
+    fn rotated(&self, result: RotationResult) {
+        self.rotations.get_or_create(&label("result", result.word())).inc();
+    }
+
+    fn told(&self, result: HookResult) {
+        self.hooks.get_or_create(&label("result", result.word())).inc();
+    }
+
+    /// Sets what a status says.
+    pub(super) fn set(&self, status: &Status) {
+        self.ready.set(i64::from(status.ready));
+        self.age.clear();
+        self.lease.clear();
+        for (name, secret) in &status.secrets {
+            if let Some(age) = secret.age_seconds {
+                self.age.get_or_create(&label("secret", name)).set(age);
+            }
+            if let Some(lease) = secret.lease_seconds {
+                self.lease.get_or_create(&label("secret", name)).set(lease);
+            }
+        }
+    }
+
+    /// The text that a scrape gets (`OpenMetrics`).
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+fn label(name: &'static str, value: &str) -> Labels {
+    vec![(name, value.to_owned())]
+}

@@ -1,0 +1,20 @@
+//! When the next thing happens. Everything but [`clock`] and [`roll`] is arithmetic: time and chance
+//! are arguments, so that a table can say it all.
+
+mod backoff;
+mod clock;
+mod gate;
+mod phase;
+mod roll;
+mod schedule;
+mod settle;
+mod went_back;
+
+pub use backoff::Backoff;
+pub use clock::{Timestamp, now, sleep_until, unix_now};
+pub use gate::Gate;
+pub use phase::Phase;
+pub use roll::{Roll, Rolls};
+pub use schedule::{Pace, next};
+pub use settle::{SETTLE, Settle};
+pub use went_back::WentBack;
