@@ -1,13 +1,16 @@
 //! Helpers for tests of the volume: a directory on a tmpfs, sets of files, and what is there.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its helper cannot help")]
+#![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use sidekey::agent::config::VolumeConfig;
-use sidekey::agent::volume::{DesiredFile, Gap, Published, Volume, VolumeError};
+use sidekey::agent::volume::{DesiredFile, Fault, Gap, Published, Volume, VolumeError};
 use sidekey::secret::{FilePath, SecretBytes, VolumeName};
 
 /// A directory on `/dev/shm`, which is a tmpfs wherever there is a glibc.
@@ -30,7 +33,7 @@ impl Tmpfs {
 
 /// What is in a directory, sorted.
 pub(crate) fn names(path: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(path).unwrap();
+    let entries = fs::read_dir(path).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -104,4 +107,33 @@ pub(crate) fn publish(
 pub(crate) fn swap(volume: &mut Volume, generation: u64, set: &Set, now: Duration) {
     let published = publish(volume, generation, set, now);
     assert!(matches!(published, Ok(Published::Swapped { .. })), "{published:?}");
+}
+
+/// Everything beneath a directory, by path, with what the files hold.
+pub(crate) fn everything(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![path.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.path().strip_prefix(path).unwrap().display().to_string();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+                found.insert(name + "/", Vec::new());
+            } else {
+                found.insert(name, fs::read(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    found
+}
+
+/// Why a publication was refused.
+pub(crate) fn fault(result: Result<Published, VolumeError>) -> Fault {
+    result.unwrap_err().fault
+}
+
+/// Permission bits, set-id and sticky bits included.
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }

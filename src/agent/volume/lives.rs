@@ -126,3 +126,65 @@ impl Lives {
         self.old.values().map(|life| life.until).chain(rest).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEIGHT: Weight = Weight { bytes: 4096, inodes: 2 };
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn fates(lives: &Lives, now: u64) -> Vec<(u64, Fate)> {
+        lives.kept(secs(now)).into_iter().map(|(number, kept)| (number, kept.fate)).collect()
+    }
+
+    #[test]
+    fn the_generation_before_is_kept_as_long_as_the_config_says() {
+        let mut lives = Lives::new(Gap::STANDARD, secs(300));
+        lives.swapped(None, secs(10));
+        assert_eq!((lives.next_end(secs(10)), lives.earliest()), (None, Some(secs(12))));
+        lives.swapped(Some((1, WEIGHT)), secs(100));
+        assert_eq!(fates(&lives, 101), [(1, Fate::Needed)]);
+        assert_eq!(fates(&lives, 102), [(1, Fate::Spare)]);
+        assert_eq!(fates(&lives, 399), [(1, Fate::Spare)]);
+        assert_eq!(fates(&lives, 400), [(1, Fate::Ended)]);
+        assert_eq!(lives.next_end(secs(101)), Some(secs(400)));
+    }
+
+    #[test]
+    fn one_that_is_pushed_out_earlier_lives_two_seconds_all_the_same() {
+        let mut lives = Lives::new(Gap::of(Duration::from_millis(10)), secs(300));
+        lives.swapped(Some((1, WEIGHT)), secs(100));
+        lives.swapped(Some((2, WEIGHT)), secs(101));
+        assert_eq!(fates(&lives, 101), [(1, Fate::Needed), (2, Fate::Needed)]);
+        assert_eq!(fates(&lives, 102), [(1, Fate::Ended), (2, Fate::Needed)]);
+        assert_eq!(fates(&lives, 103), [(1, Fate::Ended), (2, Fate::Spare)]);
+        assert!(lives.something_ended(secs(102)));
+        lives.forget_ended(secs(102));
+        assert!(!lives.something_ended(secs(102)));
+        assert_eq!(lives.next_end(secs(102)), Some(secs(401)));
+    }
+
+    #[test]
+    fn a_short_keep_previous_never_takes_a_generation_from_under_a_reader() {
+        let mut lives = Lives::new(Gap::STANDARD, Duration::ZERO);
+        lives.swapped(Some((1, WEIGHT)), secs(100));
+        assert_eq!(lives.next_end(secs(100)), Some(secs(102)));
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_tried_again_and_not_at_once() {
+        let mut lives = Lives::new(Gap::STANDARD, Duration::ZERO);
+        lives.swapped(Some((1, WEIGHT)), secs(100));
+        lives.try_again(secs(102));
+        assert_eq!(lives.next_end(secs(102)), Some(secs(104)));
+        lives.forget(1);
+        assert_eq!(lives.next_end(secs(102)), None);
+        lives.leave_some();
+        assert!(lives.something_ended(secs(102)));
+        assert_eq!(lives.next_end(secs(102)), Some(secs(104)));
+    }
+}

@@ -258,3 +258,226 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::desired::{DesiredFile, Directory, Owner};
+    use super::super::look::{Found, Stamp};
+    use super::*;
+    use crate::secret::SecretBytes;
+
+    type Touch = fn(&mut Found);
+
+    const US: Owner = Owner { user: 7, group: 70 };
+    const PLENTY: Room = Room { size: u64::MAX, bytes: None, inodes: None };
+
+    fn path(text: &str) -> FilePath {
+        FilePath::parse(text).unwrap()
+    }
+
+    /// A volume that shows generation 5 with these files, and their links.
+    fn seen(files: &[&str]) -> Seen {
+        let found = |size| Found {
+            stamp: Stamp::of_size(size),
+            mode: 0o440,
+            user: 7,
+            group: 70,
+            same: true,
+        };
+        let files: BTreeMap<_, _> = files.iter().map(|text| (path(text), found(1))).collect();
+        let tops = files.keys().map(|file| file.top().to_owned()).collect();
+        let mut dirs = BTreeMap::new();
+        let plain = Directory { mode: 0o750, user: 7, group: 70 };
+        dirs.insert(".".to_owned(), plain);
+        for file in files.keys() {
+            if let Some((dir, _)) = file.as_str().split_once('/') {
+                dirs.insert(dir.to_owned(), plain);
+            }
+        }
+        Seen {
+            pointed: Some(5),
+            shown: Some(Shown { number: 5, files, dirs, odd: false }),
+            generations: BTreeSet::from([5]),
+            links: tops,
+            ..Seen::default()
+        }
+    }
+
+    fn desired<R>(files: &[&str], f: impl FnOnce(&Desired<'_>) -> R) -> R {
+        let bytes = SecretBytes::from(b"1".to_vec());
+        let paths: Vec<_> = files.iter().map(|text| path(text)).collect();
+        let file = |path| DesiredFile {
+            path,
+            bytes: &bytes,
+            mode: 0o440,
+            owner_user: None,
+            owner_group: None,
+        };
+        f(&Desired::of(6, &paths.iter().map(file).collect::<Vec<_>>(), US).unwrap())
+    }
+
+    fn planned(seen: &Seen, kept: &BTreeMap<u64, Kept>, room: Room, files: &[&str]) -> Vec<String> {
+        let steps = desired(files, |desired| plan(seen, kept, Target::New(desired, room)).unwrap());
+        steps.iter().map(|step| format!("{step:?}")).collect()
+    }
+
+    fn cleared(seen: &Seen, kept: &BTreeMap<u64, Kept>) -> Vec<Step> {
+        plan(seen, kept, Target::AsShown).unwrap()
+    }
+
+    fn kept(number: u64, bytes: u64, fate: Fate) -> BTreeMap<u64, Kept> {
+        BTreeMap::from([(number, Kept { weight: Weight { bytes, inodes: 2 }, fate })])
+    }
+
+    #[test]
+    fn a_rotation_is_the_numbered_algorithm() {
+        let mut seen = seen(&["gone", "pair/key"]);
+        seen.data_new = true;
+        seen.unfinished.insert(4);
+        seen.generations.extend([3, 9]);
+        let steps = planned(&seen, &kept(3, 4096, Fate::Needed), PLENTY, &["new", "pair/sub/key"]);
+        assert_eq!(
+            steps,
+            [
+                "DropLink",
+                "Remove(4)",
+                "Retire(9)",
+                "Remove(9)",
+                "Begin(6)",
+                "Directory(\"pair\")",
+                "Directory(\"pair/sub\")",
+                "Write(FilePath(\"new\"))",
+                "Write(FilePath(\"pair/sub/key\"))",
+                "Settle(\"pair/sub\")",
+                "Settle(\"pair\")",
+                "Settle(\".\")",
+                "Complete(6)",
+                "Link(\"new\")",
+                "Point(6)",
+                "Swap",
+                "Check(6)",
+                "Unlink(\"gone\")",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_volume_in_order_needs_no_step() {
+        assert_eq!(cleared(&seen(&["a", "b/c"]), &BTreeMap::new()), []);
+        assert_eq!(cleared(&Seen::default(), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn links_are_repaired_without_a_new_generation() {
+        let mut seen = seen(&["a", "b/c"]);
+        seen.links = BTreeSet::from(["a".into(), "stale".into()]);
+        assert_eq!(
+            cleared(&seen, &BTreeMap::new()),
+            [Step::Link("b".into()), Step::Unlink("stale".into())]
+        );
+        // What is not ours is left alone, even in the place of a link.
+        seen.foreign.insert("b".into());
+        assert_eq!(cleared(&seen, &BTreeMap::new()), [Step::Unlink("stale".into())]);
+    }
+
+    #[test]
+    fn an_old_generation_stays_as_long_as_it_lives() {
+        let mut seen = seen(&["a"]);
+        seen.generations.insert(4);
+        for fate in [Fate::Needed, Fate::Spare] {
+            assert_eq!(cleared(&seen, &kept(4, 1, fate)), []);
+        }
+        let gone = [Step::Retire(4), Step::Remove(4)];
+        assert_eq!(cleared(&seen, &kept(4, 1, Fate::Ended)), gone);
+        assert_eq!(cleared(&seen, &BTreeMap::new()), gone);
+    }
+
+    #[test]
+    fn everything_that_sets_two_sets_apart_is_a_change() {
+        let unchanged = || seen(&["a", "b/c"]);
+        let changes = |seen: &Seen| {
+            desired(&["a", "b/c"], |desired| Changes::of(seen.shown.as_ref(), desired))
+        };
+        assert!(changes(&unchanged()).none());
+        let a = path("a");
+        let touches: [(&str, Touch); 4] = [
+            ("bytes", |found| found.same = false),
+            ("mode", |found| found.mode = 0o400),
+            ("user", |found| found.user = 8),
+            ("group", |found| found.group = 71),
+        ];
+        for (what, touch) in touches {
+            let mut seen = unchanged();
+            touch(seen.shown.as_mut().unwrap().files.get_mut(&a).unwrap());
+            let changes = changes(&seen);
+            assert_eq!(changes.changed, std::slice::from_ref(&a), "{what}");
+        }
+        let shapes: [fn(&mut Shown); 3] = [
+            |shown| shown.odd = true,
+            |shown| shown.dirs.get_mut("b").unwrap().mode = 0o777,
+            |shown| {
+                shown.dirs.insert("empty".into(), shown.dirs["b"]);
+            },
+        ];
+        for shape in shapes {
+            let mut seen = unchanged();
+            shape(seen.shown.as_mut().unwrap());
+            assert!(changes(&seen).shape);
+        }
+        let fewer = desired(&["a"], |desired| Changes::of(unchanged().shown.as_ref(), desired));
+        assert_eq!((fewer.changed.len(), fewer.removed), (0, vec![path("b/c")]));
+        let first = desired(&["a"], |desired| Changes::of(None, desired));
+        assert_eq!(first.changed, [a]);
+    }
+
+    #[test]
+    fn a_spare_generation_makes_room_and_a_needed_one_does_not() {
+        let mut seen = seen(&["a"]); // one page
+        seen.generations.insert(4);
+        let room = |pages: u64| Room { size: pages * 4096, ..PLENTY };
+        let full = |kept: &BTreeMap<u64, Kept>, room| {
+            desired(&["a", "b"], |desired| plan(&seen, kept, Target::New(desired, room)))
+        };
+        let dropped = |steps: Vec<Step>| steps.contains(&Step::Retire(4));
+        // One page is shown, two are kept, two are needed.
+        assert!(!dropped(full(&kept(4, 8192, Fate::Spare), room(5)).unwrap()));
+        assert!(dropped(full(&kept(4, 8192, Fate::Spare), room(4)).unwrap()));
+        assert_eq!(
+            full(&kept(4, 8192, Fate::Spare), room(2)),
+            Err(Fault::Full { needed: 8192, available: 4096 })
+        );
+        assert_eq!(
+            full(&kept(4, 8192, Fate::Needed), room(4)),
+            Err(Fault::Full { needed: 8192, available: 4096 })
+        );
+        // The file system's own room counts as well; an ended generation gives its pages back.
+        let left = |pages: u64| Room { bytes: Some(pages * 4096), ..PLENTY };
+        assert!(full(&kept(4, 4096, Fate::Ended), left(1)).is_ok());
+        assert!(full(&kept(4, 4096, Fate::Needed), left(1)).is_err());
+        // A generation, two files, a new visible link, and the link in the making.
+        let inodes = |inodes| Room { inodes: Some(inodes), ..PLENTY };
+        assert!(full(&BTreeMap::new(), inodes(5)).is_ok());
+        assert_eq!(
+            full(&BTreeMap::new(), inodes(4)),
+            Err(Fault::NoInodes { needed: 5, available: 4 })
+        );
+        assert!(dropped(full(&kept(4, 4096, Fate::Spare), inodes(3)).unwrap()));
+    }
+
+    #[test]
+    fn a_number_that_is_not_new_and_a_taken_name_are_refused() {
+        let refused = |seen: &Seen, kept: &BTreeMap<u64, Kept>| {
+            desired(&["a", "b"], |desired| plan(seen, kept, Target::New(desired, PLENTY)))
+        };
+        let mut newer = seen(&["a"]);
+        newer.shown.as_mut().unwrap().number = 6;
+        assert_eq!(refused(&newer, &BTreeMap::new()), Err(Fault::NotNewer { given: 6, there: 6 }));
+        assert_eq!(
+            refused(&seen(&["a"]), &kept(8, 0, Fate::Needed)),
+            Err(Fault::NotNewer { given: 6, there: 8 })
+        );
+        let mut taken = seen(&["a"]);
+        taken.foreign.insert("b".into());
+        assert_eq!(refused(&taken, &BTreeMap::new()), Err(Fault::NameTaken { name: "b".into() }));
+    }
+}
