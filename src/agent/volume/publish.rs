@@ -68,8 +68,8 @@ impl Volume {
         Ok(Published::Swapped { changed: changes.changed, removed: changes.removed })
     }
 
-    /// Carries out a plan with a new generation. What comes after the swap and its check is tidying
-    /// up, which never turns a rotation into a failed one.
+    /// Carries out a plan with a new generation. After the swap only somebody else's work turns the
+    /// rotation into a failed one; what the kernel refuses from there on is tidied up later.
     fn swap(
         &mut self,
         steps: &[Step],
@@ -79,8 +79,8 @@ impl Volume {
         let ended = site.apply(steps);
         let stamps = site.stamps;
         match self.settle(steps, ended) {
-            Err(Stopped { done, .. })
-                if steps[..done].contains(&Step::Check(desired.generation)) =>
+            Err(Stopped { done, fault: Fault::Io { .. } })
+                if steps[..done].contains(&Step::Swap) =>
             {
                 self.remark(Remark::NotTidied);
                 Ok(stamps)
