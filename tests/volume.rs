@@ -499,3 +499,57 @@ fn somebody_who_swaps_links_all_the_time_gets_no_byte_and_loses_no_file() {
     swap(&mut volume, 9999, &one("1"), secs(0));
     assert_eq!(tmpfs.names(), ["..9999", "..data", "a"]);
 }
+
+#[test]
+fn a_watch_on_the_directory_sees_the_swap_as_a_move_to_data() {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+
+    let tmpfs = Tmpfs::new();
+    let mut volume = open(&tmpfs);
+    swap(&mut volume, 1, &one("1"), secs(0));
+    let watching = |path: &Path| {
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, path, WatchFlags::ALL_EVENTS).unwrap();
+        watch
+    };
+    let directory = watching(tmpfs.path());
+    let file = watching(&tmpfs.path().join("a"));
+    swap(&mut volume, 2, &one("2"), secs(9));
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&directory, &mut buffer);
+    let mut moves = 0;
+    while let Ok(event) = events.next() {
+        let name = event.file_name().map(|name| name.to_str().unwrap().to_owned());
+        if event.events().contains(ReadFlags::MOVED_TO) && name.as_deref() == Some("..data") {
+            moves += 1;
+        }
+    }
+    assert_eq!(moves, 1);
+    // The file itself is read by us, and not changed by the swap.
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&file, &mut buffer);
+    let quiet = ReadFlags::OPEN | ReadFlags::ACCESS | ReadFlags::CLOSE_NOWRITE;
+    while let Ok(event) = events.next() {
+        assert!(quiet.contains(event.events()), "{:?}", event.events());
+    }
+}
+
+/// The Python of `docs/reading-files.md`, as it stands there.
+#[test]
+fn the_documented_reader_reads_one_generation() {
+    let tmpfs = Tmpfs::new();
+    let mut volume = open(&tmpfs);
+    swap(&mut volume, 1, &Set::of(&[("tls.crt", "c1"), ("d/tls.key", "k1")]), secs(0));
+    let docs = include_str!("../docs/reading-files.md");
+    let (_, code) = docs.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let call =
+        format!("{code}\nprint(read_together({:?}, ['tls.crt', 'd/tls.key']))", tmpfs.path());
+    #[expect(clippy::disallowed_methods, reason = "the test runs the documented reader")]
+    let output = std::process::Command::new("python3").args(["-c", &call]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "{'tls.crt': b'c1', 'd/tls.key': b'k1'}",
+        "{output:?}"
+    );
+}
