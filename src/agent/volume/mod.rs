@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A rotation is one rename, so a reader that opens `..data` once and reads beneath it sees one
-//! generation, whatever is killed or full at any moment. [`plan`] holds the algorithm, [`look`] the
-//! facts it needs, [`apply`] carries it out. `docs/reading-files.md` tells readers what to do.
+//! generation, whatever is killed or full at any moment. `plan` holds the algorithm, `look` the
+//! facts it needs, `apply` carries it out. `docs/reading-files.md` tells readers what to do.
 //!
 //! What never happens: a write outside the volume, a followed link, a file that others may read, a
 //! change to the root's own mode, the removal of something that is not ours.
