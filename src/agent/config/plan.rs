@@ -1,0 +1,210 @@
+//! What a config would do: the plan that `check` shows.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::model::{
+    Config, Confirm, ConfirmBy, Content, Format, HookConfig, HookKind, HttpTarget, Login,
+    Otherwise, ProcessMatch, SecretConfig, StoreKind, TokenSource, Trigger,
+};
+use crate::secret::SecretName;
+
+/// The plan for machines: `{secrets[], files[], hooks[]}`.
+pub fn to_json(config: &Config) -> Value {
+    let secrets = config.secrets.iter().map(|(name, secret)| secret_json(config, name, secret));
+    let files = config.files.iter().map(|(path, file)| {
+        let group = config.groups.iter().find(|group| group.files.contains(path));
+        let volume = config.volumes.get(&file.volume);
+        json!({
+            "path": path.as_str(),
+            "volume": file.volume.as_str(),
+            "mount": volume.map(|volume| volume.path.display().to_string()),
+            "group": group.map(|group| group.name.clone()),
+            "mode": format!("{:04o}", file.mode),
+            "owner_user": file.owner_user,
+            "owner_group": file.owner_group,
+            "format": format_word(&file.content),
+            "secrets": file.secrets().iter().map(|secret| secret.as_str()).collect::<Vec<_>>(),
+        })
+    });
+    let hooks = config.on_change.iter().map(|hook| {
+        json!({
+            "kind": kind_word(hook),
+            "to": target(hook),
+            "when": hook.when.iter().map(trigger).collect::<Vec<_>>(),
+            "confirm": hook.confirm.as_ref().map(confirm_words),
+        })
+    });
+    json!({
+        "secrets": secrets.collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
+        "hooks": hooks.collect::<Vec<_>>(),
+    })
+}
+
+fn secret_json(config: &Config, name: &SecretName, secret: &SecretConfig) -> Value {
+    json!({
+        "name": name.as_str(),
+        "store": secret.from.store.as_str(),
+        "path": secret.from.path,
+        "field": secret.from.field.to_string().trim_start_matches('.'),
+        "version": secret.from.version,
+        "identity": config.stores.get(&secret.from.store).map(identity),
+        "refresh_seconds": secret.refresh.as_secs_f64(),
+        "optional": secret.optional,
+        "leased": secret.leased,
+    })
+}
+
+/// The plan for people.
+pub fn to_text(config: &Config) -> String {
+    let mut rows =
+        vec![vec!["SECRET", "FROM", "AS", "REFRESH"].into_iter().map(String::from).collect()];
+    for (name, secret) in &config.secrets {
+        let version = secret.from.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
+        let field = secret.from.field.to_string().replacen('.', "#", 1);
+        rows.push(vec![
+            name.to_string(),
+            format!("{}:{}{field}{version}", secret.from.store, secret.from.path),
+            config.stores.get(&secret.from.store).map(identity).unwrap_or_default(),
+            match secret.from.version {
+                Some(_) => "pinned".to_owned(),
+                None => format!("{} s", secret.refresh.as_secs_f64()),
+            },
+        ]);
+    }
+    let mut text = table(&rows);
+    let mut rows = vec![
+        vec!["FILE", "MODE", "OWNER", "FORMAT", "GROUP"].into_iter().map(String::from).collect(),
+    ];
+    for (path, file) in &config.files {
+        let id = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
+        let mount = config.volumes.get(&file.volume).map(|v| v.path.display().to_string());
+        let group = config.groups.iter().find(|group| group.files.contains(path));
+        rows.push(vec![
+            format!("{}/{path}", mount.unwrap_or_default()),
+            format!("{:04o}", file.mode),
+            format!("{}:{}", id(file.owner_user), id(file.owner_group)),
+            format_word(&file.content).to_owned(),
+            group.map(|group| group.name.clone()).unwrap_or_default(),
+        ]);
+    }
+    let _ = write!(text, "\n{}", table(&rows));
+    if !config.on_change.is_empty() {
+        let mut rows =
+            vec![vec!["HOOK", "TO", "WHEN", "CONFIRM"].into_iter().map(String::from).collect()];
+        for hook in &config.on_change {
+            let when: Vec<String> = hook.when.iter().map(trigger).collect();
+            rows.push(vec![
+                kind_word(hook).to_owned(),
+                target(hook),
+                if when.is_empty() { "any".to_owned() } else { when.join(", ") },
+                hook.confirm.as_ref().map_or("-".to_owned(), confirm_words),
+            ]);
+        }
+        let _ = write!(text, "\n{}", table(&rows));
+    }
+    text
+}
+
+/// Aligns columns; the last one is as long as it is.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn identity(store: &StoreKind) -> String {
+    match store {
+        StoreKind::Local(local) => format!("key {}", local.key_file.display()),
+        StoreKind::Vault(vault) => match &vault.login {
+            Login::Kubernetes { role, mount, .. } => format!("role {role} ({mount})"),
+            Login::Jwt { role, mount, .. } => format!("role {role} ({mount})"),
+            Login::AppRole { mount, .. } => format!("approle ({mount})"),
+            Login::Token(TokenSource::Env(name)) => format!("token ${name}"),
+            Login::Token(TokenSource::File(path)) => format!("token {}", path.display()),
+        },
+    }
+}
+
+fn format_word(content: &Content) -> &'static str {
+    match content {
+        Content::Parts(_) => "raw",
+        Content::Template { .. } => "template",
+        Content::Entries(format, _) | Content::Whole(format, _) => match format {
+            Format::Raw => "raw",
+            Format::Json => "json",
+            Format::Yaml => "yaml",
+            Format::Dotenv => "dotenv",
+            Format::Properties => "properties",
+            Format::Shell => "shell",
+        },
+    }
+}
+
+fn kind_word(hook: &HookConfig) -> &'static str {
+    match hook.kind {
+        HookKind::Http { .. } => "http",
+        HookKind::Signal { .. } => "signal",
+        HookKind::Command { .. } => "command",
+    }
+}
+
+fn target(hook: &HookConfig) -> String {
+    match &hook.kind {
+        HookKind::Http { to: HttpTarget::Url(url), method, .. } => format!("{method} {url}"),
+        HookKind::Http { to: HttpTarget::Unix { socket, path }, method, .. } => {
+            format!("{method} unix:{}{path}", socket.display())
+        }
+        HookKind::Signal { send, to, .. } => format!("{} to {}", signal_name(*send), process(to)),
+        // Arguments may be meant for nobody else's eyes.
+        HookKind::Command { argv } => argv.first().cloned().unwrap_or_default(),
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let known = super::units::SIGNALS.iter().find(|(_, n)| *n == number);
+    known.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
+fn process(process: &ProcessMatch) -> String {
+    match process {
+        ProcessMatch::Name(name) => name.clone(),
+        ProcessMatch::Exe(path) => path.display().to_string(),
+        ProcessMatch::Cmdline(part) => format!("`{part}`"),
+        ProcessMatch::PidFile(path) => format!("the process in {}", path.display()),
+    }
+}
+
+fn trigger(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::File(file) => file.to_string(),
+        Trigger::Group(group) => group.to_string(),
+    }
+}
+
+fn confirm_words(confirm: &Confirm) -> String {
+    let by = match &confirm.by {
+        ConfirmBy::Status(status) => format!("status {status}"),
+        ConfirmBy::Exit(code) => format!("exit {code}"),
+        ConfirmBy::File(path) => format!("file {}", path.display()),
+    };
+    let otherwise = match &confirm.otherwise {
+        Otherwise::Report => "report".to_owned(),
+        Otherwise::RollBack => "roll back".to_owned(),
+        Otherwise::Restart(target) => format!("restart {}", process(target)),
+    };
+    format!("{by} within {} s, else {otherwise}", confirm.within.as_secs_f64())
+}
