@@ -16,7 +16,7 @@ mod tls;
 mod wire;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,8 +52,9 @@ pub struct VaultStore {
     sessions: session::Sessions,
     /// Whether the last answer was that the store is sealed.
     sealed: Cell<bool>,
-    /// Paths that answered with a lease; asking again would make another one.
-    leased: RefCell<BTreeSet<String>>,
+    /// Paths that answered with a lease, and whether it was revoked; asking again would make
+    /// another one.
+    leased: RefCell<BTreeMap<String, bool>>,
 }
 
 impl VaultStore {

@@ -41,21 +41,27 @@ impl VaultStore {
         {
             return Ok(Answer::Unmoved);
         }
-        if self.leased.borrow().contains(ask.path) {
-            return Err(Fault::LeaseUnexpected { revoked: true });
+        if let Some(&revoked) = self.leased.borrow().get(ask.path) {
+            return Err(Fault::LeaseUnexpected { revoked });
         }
         self.renew_trust(wanted.now)?;
         if self.sealed.get() {
             self.health().await?;
         }
         let live = self.session(wanted.now).await?;
-        let denied = match self.read(&ask, &live).await {
-            Err(fault @ Fault::Denied { .. }) => fault,
-            outcome => return outcome,
-        };
-        match self.after_denial(&live, wanted.now).await? {
-            Some(live) => self.read(&ask, &live).await,
-            None => Err(denied),
+        let mut outcome = self.read(&ask, &live).await;
+        if let Err(Fault::Denied { .. }) = outcome
+            && let Some(live) = self.after_denial(&live, wanted.now).await?
+        {
+            outcome = self.read(&ask, &live).await;
+        }
+        match outcome {
+            Err(Fault::Denied { who, status, .. }) => {
+                let live = self.sessions.current().unwrap_or(live);
+                let meant = self.meant(ask.path, &live).await;
+                Err(Fault::Denied { who, status, meant })
+            }
+            outcome => outcome,
         }
     }
 
@@ -145,10 +151,7 @@ impl VaultStore {
 
     async fn refusal(&self, reply: &Reply, path: &str, live: &Live) -> Fault {
         match reply.refusal() {
-            None => {
-                let meant = self.meant(path, live).await;
-                Fault::Denied { who: self.who(), status: reply.status, meant }
-            }
+            None => Fault::Denied { who: self.who(), status: reply.status, meant: None },
             Some(Fault::Absent(Absence::NeedsData { .. })) => {
                 Fault::Absent(Absence::NeedsData { meant: self.meant(path, live).await })
             }
@@ -172,9 +175,9 @@ impl VaultStore {
     /// Nobody here looks after leases yet, so what came with one is given back at once: by its
     /// name, else by ending the session that it hangs on, if that is ours.
     async fn refuse_lease(&self, path: &str, lease: &SecretBytes, live: &Live) -> Fault {
-        self.leased.borrow_mut().insert(path.to_owned());
         let by_name = self.revoke_by_name(lease, &live.session.token).await.is_ok();
         let revoked = by_name || (!live.session.given && self.revoke_session(live).await);
+        self.leased.borrow_mut().insert(path.to_owned(), revoked);
         Fault::LeaseUnexpected { revoked }
     }
 

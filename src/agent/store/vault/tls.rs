@@ -172,11 +172,16 @@ fn known(error: &(dyn Error + 'static)) -> Option<Fault> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(Fault::Tls(tls_fault(error)));
     }
-    let io = error.downcast_ref::<io::Error>()?;
-    if let Some(inner) = io.get_ref()
-        && let Some(error) = inner.downcast_ref::<rustls::Error>()
-    {
-        return Some(Fault::Tls(tls_fault(error)));
+    let mut io = error.downcast_ref::<io::Error>()?;
+    // An I/O error may hold another one, and its `source` passes over both.
+    while let Some(inner) = io.get_ref() {
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+            return Some(Fault::Tls(tls_fault(error)));
+        }
+        match inner.downcast_ref::<io::Error>() {
+            Some(inner) => io = inner,
+            None => break,
+        }
     }
     let why = match io.kind() {
         io::ErrorKind::ConnectionRefused => Unreachable::Refused,

@@ -1,0 +1,26 @@
+//! Shared parts of the integration tests: real servers that end with the test, a network that
+//! fails on demand, and servers that say what a real one won't.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a set-up that fails is a failed test")]
+#![allow(clippy::format_push_string, reason = "no test is slowed down by it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unused_imports, reason = "each test file uses a part of it")]
+
+mod bao;
+mod certs;
+mod http;
+mod jwt;
+mod ports;
+mod proxy;
+mod script;
+#[cfg(feature = "vault")]
+mod vault;
+
+pub(crate) use bao::{Bao, Kind};
+pub(crate) use certs::{Authority, Issued};
+pub(crate) use http::{Client, Reply};
+pub(crate) use jwt::{Signer, unix_now};
+pub(crate) use proxy::{Fault, Proxy};
+pub(crate) use script::{Request, Response, Script};
+#[cfg(feature = "vault")]
+pub(crate) use vault::{Agent, field, moved, vault_config};
