@@ -1,8 +1,8 @@
 //! Vault and OpenBao: the typed requests of `vaultrs` over a client of our own, which bounds every
 //! answer, follows redirects only where the config allows, and lets no body into an error.
 //!
-//! In reading order: [`read`] says which requests a fetch makes, [`session`] who we are, [`answer`]
-//! what an answer means, [`wire`] how one travels.
+//! In reading order: `read` says which requests a fetch makes, `session` who we are, `answer`
+//! what an answer means, `wire` how one travels.
 
 mod answer;
 mod dns;
@@ -36,6 +36,10 @@ use crate::agent::config::{Login, VaultConfig};
 use crate::agent::identity::Identity;
 use crate::secret::{DigestKey, Lease, SecretBytes, StoreName};
 
+/// Requests to one store at a time: enough to hide the network's latency, too few for a start
+/// with many secrets to be a burst of connections.
+const MAX_REQUESTS: usize = 4;
+
 /// A Vault or OpenBao.
 pub struct VaultStore {
     name: StoreName,
@@ -52,6 +56,8 @@ pub struct VaultStore {
     sessions: session::Sessions,
     /// Whether the last answer was that the store is sealed.
     sealed: Cell<bool>,
+    /// Requests under way; the others wait.
+    turns: tokio::sync::Semaphore,
     /// Paths that answered with a lease, and whether it was revoked; asking again would make
     /// another one.
     leased: RefCell<BTreeMap<String, bool>>,
@@ -110,6 +116,7 @@ impl VaultStore {
             tls: RefCell::new(tls),
             sessions: session::Sessions::adopt(session),
             sealed: Cell::new(false),
+            turns: tokio::sync::Semaphore::new(MAX_REQUESTS),
             leased: RefCell::default(),
         })
     }
@@ -167,6 +174,7 @@ impl VaultStore {
         endpoint: E,
         token: Option<&SecretBytes>,
     ) -> Result<answer::Reply, Fault> {
+        let _turn = self.turns.acquire().await;
         let namespace = self.namespace.as_deref();
         let dress = request::Dress { base: &self.base, namespace, token };
         let answer = endpoint.with_middleware(&dress).exec(&self.wire).await;

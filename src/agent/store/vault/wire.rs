@@ -205,7 +205,7 @@ fn client(
         // A peer that is gone without a word is found out, and the connection is not used again.
         .tcp_keepalive(Duration::from_secs(10))
         .tcp_user_timeout(Duration::from_secs(10))
-        .pool_max_idle_per_host(2)
+        .pool_max_idle_per_host(super::MAX_REQUESTS)
         .dns_resolver(resolver.clone())
         .user_agent(concat!("sidekey/", env!("CARGO_PKG_VERSION")))
         .build()
