@@ -23,7 +23,7 @@ pub use model::*;
 pub use parse::{Parsed, Surroundings, parse};
 pub use reference::{ReferenceError, parse_field, parse_reference};
 pub use reload::{Reload, reload};
-pub use source::{DEFAULT_PATH, Origin, Source, locate, read};
+pub use source::{DEFAULT_PATH, Origin, Source, locate, read, read_again};
 
 /// A JSON Schema (draft 2020-12) of the config, for editors.
 pub fn schema() -> serde_json::Value {

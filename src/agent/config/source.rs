@@ -81,3 +81,11 @@ fn unreadable(path: &Path, kind: std::io::ErrorKind) -> Report {
     let what = format!("can't read the config `{}`", path.display());
     Report::new(Reason::ConfigInvalid, what, kind.to_string()).hint(hint)
 }
+
+/// Reads a config again through the handle on its directory.
+pub fn read_again(origin: &Origin, door: &Door) -> Result<Source, Report> {
+    let unreadable = |kind| unreadable(door.path(), kind);
+    let bytes = door.read(MAX_BYTES).map_err(|error| unreadable(error.kind()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable(std::io::ErrorKind::InvalidData))?;
+    Ok(Source { origin: origin.clone(), text })
+}

@@ -19,19 +19,19 @@ pub enum Event<'a> {
         /// `secure`, `weak` or `insecure`.
         grade: &'static str,
         /// Why it is not secure.
-        flaws: &'a [&'static str],
+        flaws: &'a str,
     },
-    /// A volume was repaired at start.
-    Recovered {
+    /// Something that a volume noticed or repaired.
+    Remarked {
         /// Which volume.
         volume: &'a VolumeName,
-        /// What was found, in words from a closed list.
-        found: &'a [&'static str],
+        /// What, in the volume's own words.
+        remark: &'a str,
     },
     /// A protection that the kernel or the set-up does not give.
     Degraded {
         /// Which one.
-        what: &'static str,
+        what: &'a str,
     },
     /// A store was asked.
     Asked {

@@ -89,14 +89,8 @@ pub(super) fn write(event: &Event<'_>) {
         Event::Started { command } => {
             info!(command, version = env!("CARGO_PKG_VERSION"), "started");
         }
-        Event::Graded { volume, grade, flaws } => {
-            let flaws = flaws.join(", ");
-            info!(%volume, grade, flaws, "volume checked");
-        }
-        Event::Recovered { volume, found } => {
-            let found = found.join(", ");
-            info!(%volume, found, "volume repaired");
-        }
+        Event::Graded { volume, grade, flaws } => info!(%volume, grade, flaws, "volume checked"),
+        Event::Remarked { volume, remark } => info!(%volume, remark, "volume noticed"),
         Event::Degraded { what } => warn!(what, "a protection is missing here"),
         Event::Asked { store, outcome } => trace!(%store, outcome, "store asked"),
         Event::Fetched { secret, result, version } => {

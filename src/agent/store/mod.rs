@@ -28,6 +28,16 @@ pub struct Session {
     pub given: bool,
 }
 
+impl Session {
+    /// Another copy of it, to be kept. A type that holds a token has no `Clone` that could be
+    /// derived by accident.
+    #[must_use]
+    pub fn duplicate(&self) -> Session {
+        let token = SecretBytes::copy_of(self.token.expose());
+        Session { token, ..*self }
+    }
+}
+
 /// Called right after a login and before any further request, so that no lease can exist under a
 /// token that nobody remembers. An error stops the login.
 pub type Record = Box<dyn Fn(&StoreName, &Session) -> Result<(), ()>>;

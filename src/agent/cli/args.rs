@@ -1,0 +1,203 @@
+//! The command line as a person types it: one definition holds names, docs, defaults and examples.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Puts secrets into pods at run time, keeps them fresh, and tells the application.
+#[derive(Parser, Debug)]
+#[command(name = "sidekey", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// How log lines are written; without it text on a terminal, JSON otherwise.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// The least important log lines to write.
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Fetch once, write the files, exit (init container, Job).
+    #[command(after_help = "Example:\n  sidekey init --config /etc/sidekey/config.yaml")]
+    Init(ConfigArg),
+    /// Write the files and keep them fresh (sidecar).
+    #[command(after_help = "Example:\n  sidekey run --config /etc/sidekey/config.yaml")]
+    Run(ConfigArg),
+    /// Write one secret's exact bytes to stdout (with a newline on a terminal).
+    #[command(after_help = GET_HELP)]
+    Get(GetArgs),
+    /// Report every mistake in the config and show the plan.
+    #[command(after_help = "Examples:\n  sidekey check --config sidekey.yaml\n  \
+        sidekey check --live          also log in and ask each store for each secret\n  \
+        sidekey check --schema        a JSON Schema for editors")]
+    Check(CheckArgs),
+    /// Ask a running agent how it is: exit 0 for yes, 1 for no.
+    #[command(after_help = "Example, as a probe in an image without a shell:\n  \
+        startupProbe: { exec: { command: [/sidekey, health, --startup] } }")]
+    Health(HealthArgs),
+    /// Make and edit an encrypted local store, for a laptop or a first try.
+    #[command(subcommand, after_help = LOCAL_HELP)]
+    #[cfg(feature = "local")]
+    Local(LocalCommand),
+    /// Commands that later versions bring, known by name so that their absence is said plainly.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
+}
+
+const AFTER_HELP: &str = "The config is the first of --config, $SIDEKEY_CONFIG (a path), \
+    $SIDEKEY_CONFIG_YAML (the text itself), /etc/sidekey/config.yaml.\n\n\
+    Exit codes: 0 done, 1 no (health), 64 usage, 65 unusable, 66 not there, 70 bug, 73 volume, \
+    75 try again, 77 refused, 78 config.\n\n\
+    Example:\n  sidekey check && sidekey run";
+
+const GET_HELP: &str = "Examples:\n  sidekey get vault:secret/data/stripe#api_key\n  \
+    sidekey get vault:secret/data/stripe#api_key@3      one version\n  \
+    sidekey get stripe.api_key                          a secret of the config by its name";
+
+#[cfg(feature = "local")]
+const LOCAL_HELP: &str = "Example:\n  sidekey local keygen key.txt\n  \
+    printf %s hunter2 | sidekey local set secrets.yaml.age --key-file key.txt db.password\n  \
+    sidekey local get secrets.yaml.age --key-file key.txt db.password";
+
+/// Where the config is.
+#[derive(Args, Debug)]
+pub struct ConfigArg {
+    /// The config file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `get`.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// `STORE:PATH[#FIELD][@VERSION]`, or `NAME[.FIELD]` of a secret in the config.
+    #[arg(value_name = "REF")]
+    pub reference: String,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Log in to the stores too, and ask for each secret.
+    #[arg(long)]
+    pub live: bool,
+    /// Print a JSON Schema of the config and do nothing else.
+    #[arg(long, conflicts_with = "live")]
+    pub schema: bool,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value = "text")]
+    pub output: OutputFormat,
+}
+
+/// Arguments of `health`.
+#[derive(Args, Debug)]
+pub struct HealthArgs {
+    /// Where the config is; its `health.listen` says whom to ask.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Whether the first generation is there.
+    #[arg(long, group = "question")]
+    pub startup: bool,
+    /// Whether every required file is there and good (the default).
+    #[arg(long, group = "question")]
+    pub ready: bool,
+    /// Whether the agent itself is alive, whatever its stores do.
+    #[arg(long, group = "question")]
+    pub live: bool,
+}
+
+/// What to do with a local store.
+#[cfg(feature = "local")]
+#[derive(Subcommand, Debug)]
+pub enum LocalCommand {
+    /// Make a key; its public half goes to stdout.
+    Keygen {
+        /// Where the key is written. An existing file is never touched.
+        file: PathBuf,
+    },
+    /// Open the whole store in $VISUAL or $EDITOR; the plaintext stays in memory.
+    Edit(LocalEdit),
+    /// Set one field to what stdin holds.
+    Set(LocalField),
+    /// Write one field's exact bytes to stdout (with a newline on a terminal).
+    Get(LocalField),
+}
+
+/// Which local store, and its key.
+#[cfg(feature = "local")]
+#[derive(Args, Debug)]
+pub struct LocalStoreArgs {
+    /// The encrypted file.
+    pub file: PathBuf,
+    /// The age key that opens it.
+    #[arg(long, value_name = "KEY", env = "SIDEKEY_LOCAL_KEY_FILE", default_value = "key.txt")]
+    pub key_file: PathBuf,
+}
+
+/// Arguments of `local edit`.
+#[cfg(feature = "local")]
+#[derive(Args, Debug)]
+pub struct LocalEdit {
+    /// Which store.
+    #[command(flatten)]
+    pub store: LocalStoreArgs,
+    /// Further age recipients who can open the file from now on.
+    #[arg(long, value_name = "AGE1…")]
+    pub recipient: Vec<String>,
+}
+
+/// Arguments of `local set` and `local get`.
+#[cfg(feature = "local")]
+#[derive(Args, Debug)]
+pub struct LocalField {
+    /// Which store.
+    #[command(flatten)]
+    pub store: LocalStoreArgs,
+    /// `NAME` or `NAME.FIELD`.
+    pub name: String,
+}
+
+/// How log lines are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// How much is logged.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what will hurt.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And what was decided.
+    Debug,
+    /// Everything. Still no secret.
+    Trace,
+}
+
+/// How an answer is written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}

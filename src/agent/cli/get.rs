@@ -1,0 +1,128 @@
+//! `get`: one secret's exact bytes to stdout.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+
+use super::{GetArgs, complain, load};
+use crate::agent::config::{self, Config, Engine, FieldRef, SecretRef};
+use crate::agent::pipeline;
+use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::rotate;
+use crate::agent::store::{Answer, Wanted};
+use crate::secret::{FieldPath, Secret, SecretBytes, SecretValue};
+
+pub(super) fn get(args: &GetArgs) -> Exit {
+    let (_, parsed) = match load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    match fetch(&parsed.config, &args.reference) {
+        Ok(bytes) => write(&bytes),
+        Err(report) => {
+            complain(&report);
+            report.reason.exit()
+        }
+    }
+}
+
+/// What a REF on the command line means.
+struct Meant {
+    from: SecretRef,
+    engine: Option<Engine>,
+    field: FieldPath,
+}
+
+fn meant(config: &Config, text: &str) -> Result<Meant, Report> {
+    let usage = |why: String, hint: String| {
+        Report::new(
+            Reason::ConfigInvalid,
+            format!("`{}` names no secret", text.escape_debug()),
+            why,
+        )
+        .hint(hint)
+    };
+    let stores: Vec<&str> = config.stores.keys().map(|name| name.as_str()).collect();
+    if text.contains(':') {
+        let from =
+            config::parse_reference(text, &|name| stores.contains(&name)).map_err(|error| {
+                usage(error.to_string(), "write STORE:PATH#FIELD@VERSION".to_owned())
+            })?;
+        return Ok(Meant { from, engine: None, field: FieldPath::Whole });
+    }
+    let FieldRef { secret, field, .. } = config::parse_field(text).ok_or_else(|| {
+        usage(
+            "it is neither STORE:PATH nor NAME.FIELD".to_owned(),
+            "see `sidekey get --help`".to_owned(),
+        )
+    })?;
+    let Some(known) = config.secrets.get(&secret) else {
+        let names: Vec<&str> = config.secrets.keys().map(|name| name.as_str()).collect();
+        return Err(usage(
+            "it is not in `secrets:`".to_owned(),
+            config::suggest(secret.as_str(), &names),
+        ));
+    };
+    Ok(Meant { from: known.from.clone(), engine: known.engine, field })
+}
+
+fn fetch(config: &Config, text: &str) -> Result<SecretBytes, Report> {
+    let meant = meant(config, text)?;
+    let wanted = BTreeSet::from([meant.from.store.clone()]);
+    let stores = pipeline::stores(&config.stores, &wanted)?;
+    let store = stores.values().next().ok_or_else(|| {
+        Report::new(Reason::ConfigInvalid, "there is no such store", "it is not in `stores:`")
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| Report::new(Reason::Bug, "can't start", "the kernel gives no event queue"))?;
+    runtime.block_on(async {
+        let now = rotate::now().0;
+        let wanted = Wanted { from: &meant.from, engine: meant.engine, have: None, now };
+        let fetched = tokio::time::timeout(config.init_within, store.fetch(wanted)).await;
+        if store.session_is_ours() {
+            store.logout().await;
+        }
+        match fetched {
+            Ok(Ok(Answer::Moved(secret))) => bytes_at(&secret, &meant.field, text),
+            Ok(Ok(Answer::Unmoved)) => {
+                Err(Report::new(Reason::Bug, "no value", "the store gave none"))
+            }
+            Ok(Err(error)) => Err(error.report()),
+            Err(_) => Err(Report::new(
+                Reason::DeadlineOver,
+                format!("no answer within {} s", config.init_within.as_secs_f64()),
+                "the store is slow",
+            )
+            .hint("try again, or raise `init.within`")),
+        }
+    })
+}
+
+fn bytes_at(secret: &Secret, field: &FieldPath, text: &str) -> Result<SecretBytes, Report> {
+    let missing = |fields: Vec<&str>| {
+        let hint = match fields.as_slice() {
+            [] => "it has no fields".to_owned(),
+            fields => format!("its fields: {}", fields.join(", ")),
+        };
+        let what = format!("`{}` is not in the secret", text.escape_debug());
+        Report::new(Reason::FieldMissing, what, "the field is missing or null").hint(hint)
+    };
+    let value = secret.value.at(field).ok_or_else(|| missing(secret.value.field_names()))?;
+    match value {
+        SecretValue::Null => Err(missing(Vec::new())),
+        value => value
+            .to_bytes()
+            .map_err(|error| {
+                Report::new(Reason::FormatRefused, "can't write the secret", error.to_string())
+            })?
+            .ok_or_else(|| missing(Vec::new())),
+    }
+}
+
+fn write(bytes: &SecretBytes) -> Exit {
+    let mut out = std::io::stdout().lock();
+    let newline: &[u8] = if out.is_terminal() { b"\n" } else { b"" };
+    let written = out.write_all(bytes.expose()).and_then(|()| out.write_all(newline));
+    if written.and_then(|()| out.flush()).is_ok() { Exit::Done } else { Exit::Volume }
+}

@@ -1,0 +1,135 @@
+//! The command line: arguments in, exit code out. Each command is a file of its own.
+
+mod args;
+mod check;
+mod get;
+mod health;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::{
+    CheckArgs, Cli, Command, ConfigArg, GetArgs, HealthArgs, LogFormat, LogLevel, OutputFormat,
+};
+
+use super::config::{self, Parsed, Source, Surroundings};
+use super::reason::{Exit, Reason, Report};
+
+/// Carries out one command line and says what to exit with.
+///
+/// The process is expected to be hardened already ([`crate::sandbox::process::harden`]) and to have
+/// one thread.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return ExitCode::from(exit.code());
+        }
+    };
+    ExitCode::from(dispatch(cli).code())
+}
+
+fn dispatch(cli: Cli) -> Exit {
+    let logging = Logging { format: cli.log_format, level: cli.log_level };
+    match cli.command {
+        Command::Init(args) => serve::init(&args, logging),
+        Command::Run(args) => serve::run(&args, logging),
+        Command::Get(args) => get::get(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Health(args) => health::health(&args),
+        #[cfg(feature = "local")]
+        Command::Local(_) => Exit::Bug,
+        Command::Other(args) => unknown(&args),
+    }
+}
+
+/// How the long-running commands log.
+#[derive(Clone, Copy)]
+struct Logging {
+    format: Option<LogFormat>,
+    level: LogLevel,
+}
+
+/// Commands that the contract names and this version does not have.
+const LATER: [&str; 5] = ["exec", "inject", "webhook", "install", "migrate"];
+
+fn unknown(args: &[OsString]) -> Exit {
+    let name = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
+    if LATER.contains(&name.as_str()) {
+        complain(
+            &Report::new(
+                Reason::NotYet,
+                format!("`sidekey {name}` is not there yet"),
+                format!("version {} does not bring it", env!("CARGO_PKG_VERSION")),
+            )
+            .hint("`sidekey --help` lists what this version can do"),
+        );
+        return Exit::Usage;
+    }
+    let known = ["init", "run", "get", "check", "health", "local"];
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));
+    let hint = match nearest.filter(|known| strsim::jaro_winkler(known, &name) > 0.7) {
+        Some(nearest) => format!("did you mean `sidekey {nearest}`?"),
+        None => "`sidekey --help` lists the commands".to_owned(),
+    };
+    complain(
+        &Report::new(
+            Reason::ConfigInvalid,
+            format!("`sidekey {}` is not a command", name.escape_default()),
+            "the first word says what to do",
+        )
+        .hint(hint),
+    );
+    Exit::Usage
+}
+
+/// Writes an error for a person to stderr.
+fn complain(report: &Report) {
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "{report}");
+}
+
+/// Writes to stdout; a reader that went away is not our failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Finds, reads and parses the config, or says every mistake and what to exit with.
+fn load(arg: &ConfigArg) -> Result<(Source, Parsed), Exit> {
+    let source = read_source(arg)?;
+    match with_surroundings(|around| config::parse(&source, around)) {
+        Ok(parsed) => Ok((source, parsed)),
+        Err(mistakes) => {
+            let colour = std::io::stderr().is_terminal();
+            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour));
+            Err(Exit::Config)
+        }
+    }
+}
+
+fn read_source(arg: &ConfigArg) -> Result<Source, Exit> {
+    let env = |name: &str| std::env::var(name).ok();
+    let fail = |report: Report| {
+        complain(&report);
+        report.reason.exit()
+    };
+    let origin = config::locate(arg.config.as_deref(), &env);
+    config::read(origin, &env).map_err(fail)
+}
+
+fn with_surroundings<T>(use_them: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    let env = |name: &str| std::env::var(name).ok();
+    use_them(&Surroundings {
+        env: &env,
+        uid: rustix::process::geteuid().as_raw(),
+        in_pod: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+    })
+}

@@ -1,0 +1,129 @@
+//! `init` and `run`: config → helper → listeners → build → lock in → the loop → exit code.
+
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, with_surroundings};
+use crate::agent::config::{self, Config, Origin, Source};
+use crate::agent::hook::{self, Helper};
+use crate::agent::observe::{self, Event, Listeners, Observe, Server};
+use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline};
+use crate::agent::reason::{Exit, Reason, Report};
+use crate::sandbox::door::Door;
+
+pub(super) fn init(args: &ConfigArg, logging: Logging) -> Exit {
+    serve(args, logging, Mode::Once)
+}
+
+pub(super) fn run(args: &ConfigArg, logging: Logging) -> Exit {
+    serve(args, logging, Mode::Stay)
+}
+
+fn serve(args: &ConfigArg, logging: Logging, mode: Mode) -> Exit {
+    let (source, parsed) = match load(args) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    if parsed.config.files.is_empty() {
+        let why = "`files:` is empty, and files are what `init` and `run` are for";
+        return fail(&[Report::new(Reason::ConfigInvalid, "there is nothing to deliver", why)
+            .hint("add a file: `files: { NAME: { from: SECRET.FIELD } }`")]);
+    }
+    let level = match logging.level {
+        LogLevel::Error => observe::Level::ERROR,
+        LogLevel::Warn => observe::Level::WARN,
+        LogLevel::Info => observe::Level::INFO,
+        LogLevel::Debug => observe::Level::DEBUG,
+        LogLevel::Trace => observe::Level::TRACE,
+    };
+    let format = logging.format.map(|format| match format {
+        LogFormat::Text => observe::Format::Text,
+        LogFormat::Json => observe::Format::Json,
+    });
+    observe::init_log(format, level);
+    let observe = Observe::new();
+    let command = if mode == Mode::Once { "init" } else { "run" };
+    observe.say(&Event::Started { command });
+    match deliver(parsed.config, &source, &observe, mode) {
+        Ok(ending) => {
+            ending.reports.iter().for_each(complain);
+            ending.exit
+        }
+        Err(reports) => fail(&reports),
+    }
+}
+
+fn fail(reports: &[Report]) -> Exit {
+    reports.iter().for_each(complain);
+    Exit::of_all(reports.iter().map(|report| report.reason))
+}
+
+/// Everything that forks, binds or opens, then the lock, then the loop.
+fn deliver(
+    config: Config,
+    source: &Source,
+    observe: &Observe,
+    mode: Mode,
+) -> Result<Ending, Vec<Report>> {
+    let one = |report| vec![report];
+    // First, while nothing is open and no secret is in memory: the helper inherits what there is.
+    let wanted = mode == Mode::Stay && hook::need_helper(&config.on_change);
+    let helper = wanted.then(|| Helper::fork(&config.on_change)).transpose();
+    let helper = helper.map_err(|error| vec![no_helper(&error)])?;
+    let listeners = match mode {
+        Mode::Stay => Some(Listeners::bind(&config.health, config.metrics).map_err(one)?),
+        Mode::Once => None,
+    };
+    let watched = match mode {
+        Mode::Stay => config_source(source),
+        Mode::Once => None,
+    };
+    let pipeline = Pipeline::build(config, watched, helper, observe.clone())?;
+    let locked = crate::sandbox::locked_in();
+
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| {
+            vec![Report::new(Reason::Bug, "can't start", "the kernel gives no event queue")]
+        })?;
+    let ending = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let quit = match listeners {
+            Some(listeners) => {
+                Server::start(listeners, observe)
+                    .map_err(|_| {
+                        vec![Report::new(
+                            Reason::Bug,
+                            "can't serve probes",
+                            "the listener can't be used",
+                        )]
+                    })?
+                    .quit
+            }
+            None => Rc::new(Notify::new()),
+        };
+        Ok(pipeline.run(mode, locked, quit).await)
+    });
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    ending
+}
+
+fn no_helper(error: &std::io::Error) -> Report {
+    Report::new(Reason::HookFailed, "can't fork the helper for hooks", error.kind().to_string())
+        .hint("raise the limit of processes of the container")
+}
+
+/// Where a changed config is read again; a config from a variable never changes.
+fn config_source(source: &Source) -> Option<ConfigSource> {
+    let Origin::File(path) = &source.origin else { return None };
+    let door = Door::open(path).ok()?;
+    let origin = source.origin.clone();
+    Some(ConfigSource::new(
+        door,
+        Box::new(move |door| {
+            let source = config::read_again(&origin, door)?;
+            let parsed = with_surroundings(|around| config::parse(&source, around));
+            parsed.map(|parsed| parsed.config).map_err(|mistakes| mistakes.report())
+        }),
+    ))
+}

@@ -1,0 +1,312 @@
+//! The whole road of a secret, in one loop.
+//!
+//! ```text
+//!  1. ask      every secret that is due, one request at a time for each store
+//!  2. note     what came back: a new value, the same one, a failure and when to try again
+//!  3. settle   all changes within a second are one rotation
+//!  4. render   each group that moved, whole, in memory, checked; or not at all
+//!  5. publish  each volume's next generation, made of each group's newest good files
+//!  6. tell     the hooks concerned, and act on what they answer
+//!  7. report   health, metrics, audit, state
+//! ```
+//!
+//! `init` is this loop until the first generation is there, `run` is the same loop without an end.
+//! All waiting is the one `select!` of [`Pipeline::run`].
+
+mod build;
+mod compose;
+mod fetch;
+mod hooks;
+mod reload;
+mod report;
+mod rotation;
+mod tracked;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::agent::config::Config;
+use crate::agent::observe::{Event, Observe, log_report as say_error};
+use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::render::Renderer;
+use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
+use crate::sandbox::LockedIn;
+use crate::secret::{SecretName, StoreName, VolumeName};
+
+use build::Keeper;
+pub use build::{named_secrets, stores};
+use compose::{FirstStart, Group};
+use fetch::{Request, Slot};
+use hooks::{Restart, Teller, Telling};
+pub use reload::{ConfigSource, Reread};
+use rotation::Carrier;
+use tracked::Tracked;
+use watch::Watch;
+
+/// How long the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until the first generation is there (`init`).
+    Once,
+    /// Until somebody ends it (`run`).
+    Stay,
+}
+
+/// How the loop ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// The exit code.
+    pub exit: Exit,
+    /// What is to be said about it.
+    pub reports: Vec<Report>,
+}
+
+impl Ending {
+    fn done() -> Ending {
+        Ending { exit: Exit::Done, reports: Vec::new() }
+    }
+
+    fn failed(reports: Vec<Report>) -> Ending {
+        Ending { exit: Exit::of_all(reports.iter().map(|report| report.reason)), reports }
+    }
+}
+
+/// Everything that is on the road.
+pub struct Pipeline {
+    config: Config,
+    stores: BTreeMap<StoreName, Slot>,
+    secrets: BTreeMap<SecretName, Tracked>,
+    groups: Vec<Group>,
+    carriers: BTreeMap<VolumeName, Carrier>,
+    tellers: Vec<Teller>,
+    renderer: Renderer,
+    keeper: Rc<Keeper>,
+    observe: Observe,
+    source: Option<ConfigSource>,
+    phase: Phase,
+    rolls: Rolls,
+    settle: Settle,
+    generation: u64,
+    /// Hooks that have not answered yet, and the generation they owe an answer for.
+    unconfirmed: BTreeMap<usize, u64>,
+    /// What is wrong with the pod as a whole.
+    problems: BTreeSet<Reason>,
+    /// The generation that the application refused last.
+    rolled_back: Option<u64>,
+    /// The files before are to be published again.
+    roll_back_waits: bool,
+    /// Whether the first generation is there.
+    started: bool,
+    /// Readiness and reasons as shown last.
+    shown: Option<(bool, BTreeSet<Reason>)>,
+}
+
+/// What ends or wakes the loop from outside.
+struct Inputs {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Rc<Notify>,
+}
+
+impl Inputs {
+    /// Waits until somebody asks for the end.
+    async fn ended(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = self.quit.notified() => {}
+        }
+    }
+}
+
+/// How long open ends may take once the end was asked for (catalogue row 49).
+const DRAIN: Duration = Duration::from_secs(2);
+
+impl Pipeline {
+    /// Carries secrets along the road until the mode, a failure or a signal ends it. `quit` ends it
+    /// like a signal does.
+    pub async fn run(mut self, mode: Mode, _locked: LockedIn, quit: Rc<Notify>) -> Ending {
+        let begun = rotate::now();
+        let mut watch = self.watch();
+        let mut inputs = match Inputs::new(quit) {
+            Ok(inputs) => inputs,
+            Err(report) => return Ending::failed(vec![report]),
+        };
+        self.probe_hooks().await;
+        self.tell_again();
+        let mut requests: FuturesUnordered<Request> = FuturesUnordered::new();
+        let mut tellings: FuturesUnordered<Telling> = FuturesUnordered::new();
+        let mut restarts: FuturesUnordered<Restart> = FuturesUnordered::new();
+        let ending = loop {
+            let now = rotate::now();
+            if let Some(ending) = self.advance(begun, now) {
+                break ending;
+            }
+            if mode == Mode::Once && self.is_delivered_anew() {
+                break Ending::done();
+            }
+            requests.extend(self.ask(now));
+            if mode == Mode::Stay {
+                tellings.extend(self.tell());
+                restarts.extend(self.restart_due(now));
+            }
+            self.show(now);
+            let wake = self.next_wake(begun, now);
+            tokio::select! {
+                Some(answered) = requests.next() => self.note(answered, rotate::now()),
+                Some(told) = tellings.next() => self.note_told(told, rotate::now()),
+                Some((hook, result)) = restarts.next() => self.note_restart(hook, result),
+                () = watch.changed() => self.look_around(rotate::now()),
+                () = inputs.ended() => break Ending::done(),
+                () = rotate::sleep_until(wake) => {}
+            }
+        };
+        drop((requests, tellings, restarts));
+        self.leave(mode, &ending).await;
+        ending
+    }
+
+    fn watch(&self) -> Watch {
+        let files =
+            self.stores.values().filter_map(|slot| slot.store.watch().map(|door| door.path()));
+        let source = self.source.iter().map(|source| source.door.path());
+        Watch::start(files.chain(source).collect::<Vec<&Path>>().into_iter())
+    }
+}
+
+impl Inputs {
+    fn new(quit: Rc<Notify>) -> Result<Inputs, Report> {
+        let no_signals =
+            |_| Report::new(Reason::Bug, "can't wait for signals", "the kernel refuses");
+        Ok(Inputs {
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+            quit,
+        })
+    }
+}
+
+impl Pipeline {
+    /// Steps 3 to 5, as far as it is time for them. Says whether this is the end.
+    fn advance(&mut self, begun: Timestamp, now: Timestamp) -> Option<Ending> {
+        self.tidy(now);
+        if self.started {
+            let settled = self.settle.is_over(now);
+            if settled {
+                self.render_moved();
+            }
+            if settled || self.roll_back_waits || self.retry_is_due(now) {
+                self.publish_and_tell(now);
+            }
+            return None;
+        }
+        self.render_moved();
+        match compose::first_start(&self.groups, &self.secrets) {
+            FirstStart::Go => self.first_delivery(now),
+            FirstStart::Fail(reports) => Some(Ending::failed(reports)),
+            FirstStart::Wait if begun.after(self.config.init_within) <= now => {
+                Some(self.too_late())
+            }
+            FirstStart::Wait => None,
+        }
+    }
+
+    /// The first generation. A volume that refuses it is the end: there is nothing to fall back on.
+    fn first_delivery(&mut self, now: Timestamp) -> Option<Ending> {
+        self.publish_and_tell(now);
+        let failed = self.carriers.values().filter_map(|carrier| carrier.failure.clone());
+        let failed: Vec<Report> = failed.collect();
+        if failed.is_empty() {
+            self.started = true;
+            self.save();
+            return None;
+        }
+        Some(Ending::failed(failed))
+    }
+
+    /// Whether everything was fetched by this process and is on the volumes: the end of `init`. A
+    /// secret that can't be had while its files are there from an earlier start is no reason to wait.
+    fn is_delivered_anew(&self) -> bool {
+        self.started
+            && self
+                .secrets
+                .values()
+                .all(|secret| secret.latest.is_some() || secret.failure.is_some())
+            && self.groups.iter().all(|group| group.moved.is_none() || group.refused.is_some())
+            && self.carriers.values().all(|carrier| !carrier.dirty)
+    }
+
+    /// The deadline of `init.within` is over: what is missing, and the last that was heard of it.
+    fn too_late(&self) -> Ending {
+        let missing = self.secrets.iter().filter(|(_, secret)| secret.latest.is_none());
+        let names: Vec<String> = missing.clone().map(|(name, _)| format!("`{name}`")).collect();
+        let mut reports: Vec<Report> = missing
+            .filter_map(|(_, secret)| Some(secret.failure.as_ref()?.report.clone()))
+            .collect();
+        reports.dedup();
+        reports.push(
+            Report::new(
+                Reason::DeadlineOver,
+                format!("not delivered within {} s", self.config.init_within.as_secs_f64()),
+                format!("still missing: {}", names.join(", ")),
+            )
+            .hint("mend what is reported above, or raise `init.within`"),
+        );
+        Ending::failed(reports)
+    }
+
+    fn retry_is_due(&self, now: Timestamp) -> bool {
+        let mut carriers = self.carriers.values();
+        carriers.any(|c| c.dirty && c.retry.is_some_and(|retry| retry <= now))
+    }
+
+    /// When the loop has something to do again without being told.
+    fn next_wake(&self, begun: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let secrets = self.secrets.values().filter_map(|secret| {
+            let slot = self.stores.get(&secret.config.from.store)?;
+            if slot.busy {
+                return None;
+            }
+            Some(secret.due?.max(slot.gate.opens().unwrap_or_default()))
+        });
+        let carriers = self.carriers.values().flat_map(|carrier| {
+            [carrier.tidy, carrier.retry.filter(|_| carrier.dirty)].into_iter().flatten()
+        });
+        let restarts = self.tellers.iter().filter_map(|teller| teller.restart_at);
+        let deadline = (!self.started).then(|| begun.after(self.config.init_within));
+        let all = secrets.chain(carriers).chain(restarts).chain(self.settle.ends()).chain(deadline);
+        // Never at once again and again: a timer that is over is looked at in the next round.
+        all.min().map(|wake| wake.max(now.after(Duration::from_millis(1))))
+    }
+
+    /// Looks at start whether hooks could be carried out, so that nobody learns it at the first
+    /// rotation.
+    async fn probe_hooks(&self) {
+        for teller in &self.tellers {
+            for report in teller.hook.probe().await {
+                say_error(&report);
+            }
+        }
+    }
+
+    /// Ends what is open: a token that we logged in for and that nothing is handed over to.
+    async fn leave(&mut self, mode: Mode, ending: &Ending) {
+        let handed_over = self.keeper.keeps() && ending.exit == Exit::Done;
+        if mode == Mode::Once && !handed_over {
+            let logouts = self.stores.values().filter(|slot| slot.store.session_is_ours());
+            for slot in logouts {
+                let _ = tokio::time::timeout(DRAIN, slot.store.logout()).await;
+            }
+            let _ = self.keeper.update(|snapshot| snapshot.sessions.clear());
+        }
+        self.observe.say(&Event::Ended { exit: ending.exit });
+    }
+}

@@ -1,0 +1,267 @@
+//! Everything that is opened, bound or forked, before the process locks itself in.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::agent::config::{Config, FieldRef, StoreKind};
+use crate::agent::hook::{self, Helper, Hook};
+use crate::agent::observe::{Event, Observe};
+use crate::agent::reason::{Reason, Report};
+use crate::agent::render::Renderer;
+use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
+use crate::agent::state::{Snapshot, State};
+use crate::agent::store::{Record, Session, Store};
+use crate::agent::volume::{Gap, Level, Volume};
+use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, VolumeName};
+
+use super::Pipeline;
+use super::compose::{Files, Group};
+use super::fetch::Slot;
+use super::hooks::Teller;
+use super::reload::ConfigSource;
+use super::rotation::Carrier;
+use super::tracked::Tracked;
+
+/// What survives a restart, if there is a place for it.
+pub(super) struct Keeper {
+    state: Option<State>,
+    snapshot: RefCell<Snapshot>,
+}
+
+impl Keeper {
+    /// Opens the state and reads what an earlier process left there.
+    fn open(config: &Config) -> Result<Keeper, Report> {
+        let state = config.state.as_ref().map(State::open).transpose().map_err(|e| e.report())?;
+        let loaded = match &state {
+            Some(state) => state.load().map_err(|error| error.report())?,
+            None => None,
+        };
+        Ok(Keeper { state, snapshot: RefCell::new(loaded.unwrap_or_default()) })
+    }
+
+    /// Whether anything is handed over.
+    pub fn keeps(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// Changes what is kept, and writes it.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) -> Result<(), Report> {
+        let mut snapshot = self.snapshot.borrow_mut();
+        change(&mut snapshot);
+        match &self.state {
+            Some(state) => state.save(&snapshot).map_err(|error| error.report()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what is kept of a store's session.
+    fn session(&self, store: &StoreName) -> Option<Session> {
+        self.snapshot.borrow().sessions.get(store).map(Session::duplicate)
+    }
+
+    /// The key of this pod's digests: the one that was kept, or a new one.
+    fn digest_key(&self) -> Result<DigestKey, Report> {
+        if let Some(key) = self.snapshot.borrow().digest_key() {
+            return Ok(key);
+        }
+        let mut bytes = vec![0; DigestKey::LEN];
+        rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()).map_err(
+            |_| {
+                Report::new(Reason::Bug, "no random numbers", "the kernel gives none")
+                    .hint("report this")
+            },
+        )?;
+        let key = DigestKey::new(SecretBytes::from(bytes));
+        self.update(|snapshot| snapshot.keep_digest_key(&key))?;
+        Ok(key)
+    }
+}
+
+/// Builds stores for `get` and `check`, which keep nothing.
+pub fn stores(
+    kinds: &BTreeMap<StoreName, StoreKind>,
+    wanted: &BTreeSet<StoreName>,
+) -> Result<BTreeMap<StoreName, Store>, Report> {
+    let keeper = Keeper { state: None, snapshot: RefCell::new(Snapshot::default()) };
+    let key = Rc::new(keeper.digest_key()?);
+    let kinds = kinds.iter().filter(|(name, _)| wanted.contains(name));
+    let built = kinds.map(|(name, kind)| {
+        let record: Record = Box::new(|_, _| Ok(()));
+        let store = Store::build(name, kind, Rc::clone(&key), None, record);
+        Ok((name.clone(), store.map_err(|error| error.report())?))
+    });
+    built.collect()
+}
+
+/// The secrets that files are made of. What nothing uses is never asked for.
+pub(super) fn used_secrets(config: &Config) -> BTreeSet<SecretName> {
+    config.groups.iter().flat_map(|group| group.secrets.iter().cloned()).collect()
+}
+
+/// The secrets that files and variables name, for `check --live`.
+pub fn named_secrets(config: &Config) -> BTreeSet<SecretName> {
+    let variables = config.env.values().map(|FieldRef { secret, .. }| secret.clone());
+    used_secrets(config).into_iter().chain(variables).collect()
+}
+
+impl Pipeline {
+    /// Opens volumes, state, stores and hooks. Every failure is reported, not only the first.
+    ///
+    /// `helper` was forked before, when nothing was open yet.
+    pub fn build(
+        config: Config,
+        source: Option<ConfigSource>,
+        helper: Option<Helper>,
+        observe: Observe,
+    ) -> Result<Pipeline, Vec<Report>> {
+        let now = rotate::now();
+        let mut failures = Vec::new();
+        let carriers = carriers(&config, now, &observe, &mut failures);
+        let keeper = Keeper::open(&config).map_err(|report| vec![report])?;
+        let keeper = Rc::new(keeper);
+        let key = keeper.digest_key().map_err(|report| vec![report])?;
+        let stores = build_stores(&config, &keeper, &Rc::new(key), &mut failures);
+        let tellers = tellers(&config, helper, &mut failures);
+        let renderer = Renderer::compile(&config.files)
+            .map_err(|errors| failures.extend(errors.iter().map(|error| error.report())))
+            .ok();
+        let (Some(renderer), true) = (renderer, failures.is_empty()) else { return Err(failures) };
+        let mut pipeline = Pipeline {
+            secrets: tracked(&config, &keeper, now),
+            groups: config.groups.iter().cloned().map(Group::new).collect(),
+            config,
+            stores,
+            carriers,
+            tellers,
+            renderer,
+            keeper,
+            observe,
+            source,
+            phase: Phase::of_pod(&pod_identity()),
+            rolls: Rolls::default(),
+            settle: Settle::default(),
+            generation: 0,
+            unconfirmed: BTreeMap::new(),
+            problems: BTreeSet::new(),
+            rolled_back: None,
+            roll_back_waits: false,
+            started: false,
+            shown: None,
+        };
+        pipeline.adopt(now).map_err(|report| vec![report])?;
+        Ok(pipeline)
+    }
+
+    /// Takes over what an earlier process left on the volumes and in the state.
+    fn adopt(&mut self, now: Timestamp) -> Result<(), Report> {
+        let mut on_volume = Files::new();
+        for carrier in self.carriers.values() {
+            let files = carrier.volume.read_current().map_err(|error| error.report())?;
+            on_volume.extend(files.into_iter().map(|(path, bytes)| (path, Rc::new(bytes))));
+            self.generation = self.generation.max(carrier.volume.generation().unwrap_or_default());
+        }
+        for group in &mut self.groups {
+            group.adopt(&on_volume);
+            group.note_move(now);
+        }
+        let snapshot = self.keeper.snapshot.borrow();
+        self.generation = self.generation.max(snapshot.generation);
+        self.unconfirmed = snapshot.unconfirmed.clone();
+        self.unconfirmed.retain(|hook, _| *hook < self.tellers.len());
+        drop(snapshot);
+        let everything: Vec<_> = self.groups.iter().map(Group::is_delivered).collect();
+        self.started = everything.iter().all(|delivered| *delivered);
+        self.settle.changed(now);
+        Ok(())
+    }
+}
+
+fn carriers(
+    config: &Config,
+    now: Timestamp,
+    observe: &Observe,
+    failures: &mut Vec<Report>,
+) -> BTreeMap<VolumeName, Carrier> {
+    let mut carriers = BTreeMap::new();
+    for (name, volume) in &config.volumes {
+        let _ = Volume::create_if_private(&volume.path);
+        match Volume::open(name, volume, Gap::STANDARD, now.0) {
+            Ok(mut opened) => {
+                let mut grade = opened.grade();
+                if volume.allow_swap {
+                    grade.flaws.retain(|flaw| !flaw.is_of_swap());
+                }
+                let level = grade.flaws.iter().map(|flaw| flaw.level()).max();
+                let level = level.unwrap_or(Level::Secure).word();
+                let flaws: Vec<String> = grade.flaws.iter().map(ToString::to_string).collect();
+                let flaws = flaws.join(", ");
+                observe.say(&Event::Graded { volume: name, grade: level, flaws: &flaws });
+                for remark in opened.take_remarks() {
+                    let remark = remark.to_string();
+                    observe.say(&Event::Remarked { volume: name, remark: &remark });
+                }
+                let tidy = opened.tidy(now.0).map(Timestamp);
+                carriers.insert(name.clone(), Carrier { tidy, ..Carrier::new(opened) });
+            }
+            Err(error) => failures.push(error.report()),
+        }
+    }
+    carriers
+}
+
+fn build_stores(
+    config: &Config,
+    keeper: &Rc<Keeper>,
+    key: &Rc<DigestKey>,
+    failures: &mut Vec<Report>,
+) -> BTreeMap<StoreName, Slot> {
+    let used = used_secrets(config);
+    let of_used = config.secrets.iter().filter(|(name, _)| used.contains(name));
+    let wanted: BTreeSet<&StoreName> = of_used.map(|(_, secret)| &secret.from.store).collect();
+    let mut stores = BTreeMap::new();
+    for (name, kind) in config.stores.iter().filter(|(name, _)| wanted.contains(name)) {
+        let keep = Rc::clone(keeper);
+        let record: Record = Box::new(move |store, session| {
+            let session = session.duplicate();
+            keep.update(|s| drop(s.sessions.insert(store.clone(), session))).map_err(drop)
+        });
+        match Store::build(name, kind, Rc::clone(key), keeper.session(name), record) {
+            Ok(store) => drop(stores.insert(name.clone(), Slot::new(store))),
+            Err(error) => failures.push(error.report()),
+        }
+    }
+    stores
+}
+
+fn tellers(config: &Config, helper: Option<Helper>, failures: &mut Vec<Report>) -> Vec<Teller> {
+    let helper = helper.map(Rc::new);
+    let (_, places) = hook::commands(&config.on_change);
+    let mut tellers = Vec::new();
+    for (index, (hook, place)) in config.on_change.iter().zip(places).enumerate() {
+        match Hook::build(index, hook, place, helper.clone()) {
+            Ok(built) => tellers.push(Teller::new(hook.clone(), built)),
+            Err(error) => failures.push(error.report()),
+        }
+    }
+    tellers
+}
+
+fn tracked(config: &Config, keeper: &Keeper, now: Timestamp) -> BTreeMap<SecretName, Tracked> {
+    let used = used_secrets(config);
+    let snapshot = keeper.snapshot.borrow();
+    let secrets = config.secrets.iter().filter(|(name, _)| used.contains(name));
+    let tracked = secrets.map(|(name, secret)| {
+        let mut tracked = Tracked::new(secret.clone(), now);
+        tracked.seen = snapshot.delivered.get(name).cloned();
+        tracked.refused = snapshot.refused.get(name).cloned();
+        (name.clone(), tracked)
+    });
+    tracked.collect()
+}
+
+/// Who this pod is in its fleet: its uid if the platform tells it, else the host's name.
+fn pod_identity() -> String {
+    let uid = std::env::var("POD_UID").ok().filter(|uid| !uid.is_empty());
+    uid.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}

@@ -1,0 +1,189 @@
+//! Which groups may move, and what a volume's next generation is made of. Decides; does nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::agent::config::GroupConfig;
+use crate::agent::reason::{Exit, Report};
+use crate::agent::rotate::Timestamp;
+use crate::secret::{FilePath, Secret, SecretBytes, SecretName};
+
+use super::tracked::Tracked;
+
+/// Rendered files by their path.
+pub(super) type Files = BTreeMap<FilePath, Rc<SecretBytes>>;
+
+/// A group of files and how far it has come.
+pub(super) struct Group {
+    /// What it is.
+    pub config: GroupConfig,
+    /// Its newest good files: what the next generation carries.
+    pub good: Files,
+    /// The good files before those, for a roll-back.
+    pub before: Option<Files>,
+    /// Since when a secret of it has moved and the group has not.
+    pub moved: Option<Moved>,
+    /// Why it does not move.
+    pub refused: Option<Refusal>,
+}
+
+/// Secrets of a group that moved and are not delivered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// When the last of them moved. Every other secret of the group is asked again after this, so
+    /// that a name and a password of two moments don't meet.
+    pub at: Timestamp,
+    /// How often that happened; at most [`MAX_ROUNDS`], or a store that changes all the time would
+    /// hold up the group for ever.
+    pub rounds: u32,
+}
+
+/// How often a group waits for its secrets to hold still.
+pub(super) const MAX_ROUNDS: u32 = 3;
+
+/// Why a group does not move.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// What happened.
+    pub report: Report,
+    /// The secrets that caused it; empty if the files as a whole did.
+    pub secrets: BTreeSet<SecretName>,
+}
+
+/// Whether a group can be rendered now.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Every secret is there, and none moved since the others were asked.
+    Complete,
+    /// An answer is still out.
+    Waiting,
+    /// A secret can't be had.
+    Missing(Refusal),
+}
+
+impl Group {
+    /// A group that has delivered nothing yet.
+    pub fn new(config: GroupConfig) -> Group {
+        Group { config, good: Files::new(), before: None, moved: None, refused: None }
+    }
+
+    /// Whether all of its files were delivered at least once.
+    pub fn is_delivered(&self) -> bool {
+        self.good.len() == self.config.files.len()
+    }
+
+    /// Notes that one of its secrets moved at `at`.
+    pub fn note_move(&mut self, at: Timestamp) {
+        self.moved = Some(match self.moved {
+            Some(moved) if moved.rounds >= MAX_ROUNDS => moved,
+            Some(moved) => Moved { at, rounds: moved.rounds + 1 },
+            None => Moved { at, rounds: 1 },
+        });
+    }
+
+    /// Takes over what it finds on the volume: after a restart, or when the config changed.
+    pub fn adopt(&mut self, on_volume: &Files) {
+        let found = self
+            .config
+            .files
+            .iter()
+            .filter_map(|path| Some((path.clone(), Rc::clone(on_volume.get(path)?))));
+        self.good = found.collect();
+    }
+
+    /// Takes newly rendered files as its newest good ones. Says whether anything changed.
+    pub fn take(&mut self, files: Files) -> bool {
+        self.moved = None;
+        self.refused = None;
+        if same(&self.good, &files) {
+            return false;
+        }
+        self.before = self.is_delivered().then(|| std::mem::take(&mut self.good));
+        self.good = files;
+        true
+    }
+}
+
+fn same(a: &Files, b: &Files) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((pa, a), (pb, b))| pa == pb && a.ct_eq(b))
+}
+
+/// Whether `group` can be rendered.
+pub(super) fn standing(group: &Group, secrets: &BTreeMap<SecretName, Tracked>) -> Standing {
+    let mut waiting = false;
+    for name in &group.config.secrets {
+        let Some(secret) = secrets.get(name) else { continue };
+        if secret.latest.is_none() {
+            match &secret.failure {
+                Some(_) if secret.is_forgiven() => {}
+                Some(failure) => {
+                    return Standing::Missing(Refusal {
+                        report: failure.report.clone(),
+                        secrets: BTreeSet::from([name.clone()]),
+                    });
+                }
+                None => waiting = true,
+            }
+        } else if let Some(moved) = group.moved
+            && group.is_delivered()
+            && secret.must_be_asked_since(moved.at)
+        {
+            waiting = true;
+        }
+    }
+    if waiting { Standing::Waiting } else { Standing::Complete }
+}
+
+/// The secrets of a group that are there, for rendering.
+pub(super) fn present<'a>(
+    group: &'a GroupConfig,
+    secrets: &'a BTreeMap<SecretName, Tracked>,
+) -> BTreeMap<&'a SecretName, &'a Secret> {
+    let there = group.secrets.iter().filter_map(|name| {
+        let secret = secrets.get(name)?.latest.as_deref()?;
+        Some((name, secret))
+    });
+    there.collect()
+}
+
+/// What a first start makes of its groups, before anything is on a volume.
+#[derive(Debug)]
+pub(super) enum FirstStart {
+    /// Something is still out.
+    Wait,
+    /// Everything that must be there can be rendered.
+    Go,
+    /// Something that must be there can't be had.
+    Fail(Vec<Report>),
+}
+
+/// Decides a first start. Failures are collected until every secret was asked once, so that all of
+/// them are reported together; a failure that may pass by itself is waited for.
+pub(super) fn first_start(groups: &[Group], secrets: &BTreeMap<SecretName, Tracked>) -> FirstStart {
+    let mut out = false;
+    let mut passing = false;
+    let mut failures: BTreeMap<String, Report> = BTreeMap::new();
+    for group in groups.iter().filter(|group| !group.is_delivered()) {
+        for name in &group.config.secrets {
+            let Some(secret) = secrets.get(name).filter(|s| s.latest.is_none()) else { continue };
+            match &secret.failure {
+                None => out = true,
+                Some(_) if secret.is_forgiven() => {}
+                Some(failure) => {
+                    passing |= failure.transient;
+                    failures.insert(name.to_string(), failure.report.clone());
+                }
+            }
+        }
+        if let Some(refusal) = group.refused.as_ref().filter(|r| r.secrets.is_empty()) {
+            failures.insert(format!("group {}", group.config.name), refusal.report.clone());
+        }
+    }
+    if out || (passing && failures.values().all(|f| f.reason.exit() == Exit::TryAgain)) {
+        FirstStart::Wait
+    } else if failures.is_empty() {
+        FirstStart::Go
+    } else {
+        FirstStart::Fail(failures.into_values().collect())
+    }
+}

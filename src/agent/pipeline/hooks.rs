@@ -1,0 +1,234 @@
+//! Step 6: tell whoever is concerned, and act on what they answer.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::agent::config::{HookConfig, Otherwise};
+use crate::agent::hook::{self, Hook, HookError};
+use crate::agent::observe::{Event, HookResult, log_report as say_error};
+use crate::agent::reason::{Reason, Report};
+use crate::agent::rotate::Timestamp;
+
+use super::Pipeline;
+use super::rotation::Rotation;
+
+/// A hook, and what it is doing.
+pub(super) struct Teller {
+    /// What the config says.
+    pub config: HookConfig,
+    /// The hook itself.
+    pub hook: Rc<Hook>,
+    /// What is being told now.
+    pub telling: Option<Rotation>,
+    /// What is to be told after that: the newest, since one notice stands for all before it.
+    pub next: Option<Rotation>,
+    /// The generation whose process was restarted; once for each.
+    pub restarted: Option<u64>,
+    /// When it is to be restarted.
+    pub restart_at: Option<Timestamp>,
+    /// What came of the last notice.
+    pub outcome: Option<Report>,
+}
+
+/// A restart on its way: whose hook, and what came of it.
+pub(super) type Restart = LocalBoxFuture<'static, (usize, Result<(), HookError>)>;
+
+/// Over how long the restarts of a fleet are spread.
+const RESTART_SPREAD: Duration = Duration::from_secs(30);
+
+/// A notice's end.
+pub(super) struct Told {
+    hook: usize,
+    told: hook::Told,
+}
+
+/// A notice on its way.
+pub(super) type Telling = LocalBoxFuture<'static, Told>;
+
+impl Teller {
+    /// A hook that has told nobody yet.
+    pub fn new(config: HookConfig, hook: Hook) -> Teller {
+        Teller {
+            config,
+            hook: Rc::new(hook),
+            telling: None,
+            next: None,
+            restarted: None,
+            restart_at: None,
+            outcome: None,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Notes for each hook concerned that there is something to tell.
+    pub(super) fn must_tell(&mut self, rotation: &Rotation) {
+        let groups: BTreeSet<_> = rotation
+            .groups
+            .iter()
+            .filter_map(|&index| self.groups[index].config.given.clone())
+            .collect();
+        let configs: Vec<&HookConfig> = self.tellers.iter().map(|teller| &teller.config).collect();
+        let concerned = hook::concerned(&configs, &rotation.files, &groups);
+        for index in concerned {
+            self.unconfirmed.insert(index, rotation.generation);
+            let teller = &mut self.tellers[index];
+            let mut notice = rotation.clone();
+            // What was not told yet is told with this one, and undone with it.
+            if let Some(waiting) = teller.next.take() {
+                notice.files.extend(waiting.files);
+                notice.groups.extend(waiting.groups);
+            }
+            teller.next = Some(notice);
+        }
+    }
+
+    /// Notes what an earlier process left unconfirmed: it is told again.
+    pub(super) fn tell_again(&mut self) {
+        for &index in self.unconfirmed.keys() {
+            if let Some(teller) = self.tellers.get_mut(index) {
+                let generation = self.generation;
+                teller.next = Some(Rotation { generation, ..Rotation::default() });
+            }
+        }
+    }
+
+    /// Starts every notice whose hook is free.
+    pub(super) fn tell(&mut self) -> Vec<Telling> {
+        let mut tellings: Vec<Telling> = Vec::new();
+        for (index, teller) in self.tellers.iter_mut().enumerate() {
+            if teller.telling.is_some() {
+                continue;
+            }
+            if let Some(rotation) = teller.next.take() {
+                let hook = Rc::clone(&teller.hook);
+                let generation = rotation.generation;
+                teller.telling = Some(rotation);
+                tellings.push(Box::pin(async move {
+                    Told { hook: index, told: hook.tell(generation).await }
+                }));
+            }
+        }
+        tellings
+    }
+
+    /// Takes what a hook answered, and does what the config says where it was not confirmed.
+    pub(super) fn note_told(&mut self, told: Told, now: Timestamp) {
+        let Told { hook: index, told } = told;
+        let Some(teller) = self.tellers.get_mut(index) else { return };
+        let Some(rotation) = teller.telling.take() else { return };
+        let generation = rotation.generation;
+        self.observe.say(&Event::HookTold { hook: index, generation, result: result(&told) });
+        let failed = match told {
+            hook::Told::Done | hook::Told::Confirmed | hook::Told::NobodyToTell => None,
+            hook::Told::Failed(error) | hook::Told::Unconfirmed(error) => Some(error.report()),
+        };
+        if teller.next.is_none() {
+            self.unconfirmed.remove(&index);
+        }
+        teller.outcome.clone_from(&failed);
+        if let Some(report) = failed {
+            say_error(&report);
+            match teller_otherwise(&self.tellers[index]) {
+                Some(Otherwise::RollBack) => self.roll_back(index, &rotation),
+                Some(Otherwise::Restart(_)) => self.restart_later(index, generation, now),
+                Some(Otherwise::Report) | None => {}
+            }
+        }
+        self.save();
+    }
+
+    /// Puts the files before back as a new generation, and remembers what was refused.
+    fn roll_back(&mut self, index: usize, rotation: &Rotation) {
+        let possible = !rotation.is_roll_back
+            && !rotation.groups.is_empty()
+            && rotation.groups.iter().all(|&group| self.can_roll_back(group));
+        if !possible {
+            let report = Report::new(
+                Reason::RollBackImpossible,
+                format!("generation {} was not confirmed and stays", rotation.generation),
+                "the files before it are not at hand or no longer good",
+            )
+            .hint("mend the secret in the store, or restart the application");
+            say_error(&report);
+            self.tellers[index].outcome = Some(report);
+            return;
+        }
+        for &group in &rotation.groups {
+            let group = &mut self.groups[group];
+            if let Some(before) = group.before.take() {
+                group.good = before;
+            }
+            group.moved = None;
+            if let Some(carrier) = self.carriers.get_mut(&group.config.volume) {
+                carrier.dirty = true;
+            }
+            for name in &group.config.secrets {
+                if let Some(tracked) = self.secrets.get_mut(name) {
+                    tracked.roll_back();
+                }
+            }
+        }
+        self.rolled_back = Some(rotation.generation);
+        self.roll_back_waits = true;
+    }
+
+    /// Whether the files before the newest ones of a group are at hand and still good.
+    fn can_roll_back(&self, group: usize) -> bool {
+        let Some(group) = self.groups.get(group) else { return false };
+        let no_lease = |name| {
+            let latest = self.secrets.get(name).and_then(|secret| secret.latest.as_ref());
+            latest.is_none_or(|latest| latest.lease.is_none())
+        };
+        group.before.is_some() && group.config.secrets.iter().all(no_lease)
+    }
+
+    /// Restarts the process once for this generation, at a moment of this pod's own, so that a fleet
+    /// does not restart at once.
+    fn restart_later(&mut self, index: usize, generation: u64, now: Timestamp) {
+        let wait = self.phase.of(RESTART_SPREAD);
+        let teller = &mut self.tellers[index];
+        if teller.restarted.replace(generation) != Some(generation) {
+            teller.restart_at = Some(now.after(wait));
+        }
+    }
+
+    /// Starts every restart whose moment has come.
+    pub(super) fn restart_due(&mut self, now: Timestamp) -> Vec<Restart> {
+        let mut restarts: Vec<Restart> = Vec::new();
+        for (index, teller) in self.tellers.iter_mut().enumerate() {
+            let due = teller.restart_at.is_some_and(|at| at <= now);
+            if let (true, Some(Otherwise::Restart(target))) = (due, teller_otherwise(teller)) {
+                let (hook, target) = (Rc::clone(&teller.hook), target.clone());
+                teller.restart_at = None;
+                restarts.push(Box::pin(async move { (index, hook.restart(&target).await) }));
+            }
+        }
+        restarts
+    }
+
+    /// Takes what came of a restart.
+    pub(super) fn note_restart(&mut self, index: usize, result: Result<(), HookError>) {
+        self.observe.say(&Event::Restarted { hook: index, done: result.is_ok() });
+        if let Err(error) = result {
+            say_error(&error.report());
+        }
+    }
+}
+
+fn teller_otherwise(teller: &Teller) -> Option<&Otherwise> {
+    teller.config.confirm.as_ref().map(|confirm| &confirm.otherwise)
+}
+
+fn result(told: &hook::Told) -> HookResult {
+    match told {
+        hook::Told::Done => HookResult::Done,
+        hook::Told::Confirmed => HookResult::Confirmed,
+        hook::Told::NobodyToTell => HookResult::NobodyToTell,
+        hook::Told::Failed(_) => HookResult::Failed,
+        hook::Told::Unconfirmed(_) => HookResult::Unconfirmed,
+    }
+}

@@ -1,0 +1,131 @@
+//! A changed config while the agent runs: taken over, kept for a restart, or refused.
+
+use std::collections::BTreeMap;
+
+use crate::agent::config::{self, Config, Reload};
+use crate::agent::observe::{Event, log_report as say_error};
+use crate::agent::reason::{Reason, Report};
+use crate::agent::render::Renderer;
+use crate::agent::rotate::Timestamp;
+use crate::sandbox::door::Door;
+
+use super::Pipeline;
+use super::compose::Group;
+use super::tracked::Tracked;
+use super::watch::Stamped;
+
+/// Reads the config again: the new one, or what is wrong with it. Given by whoever read it first.
+pub type Reread = Box<dyn Fn(&Door) -> Result<Config, Report>>;
+
+/// Where the config is read again when it changes.
+pub struct ConfigSource {
+    /// The file.
+    pub door: Door,
+    reread: Reread,
+    stamped: Stamped,
+}
+
+impl ConfigSource {
+    /// A file, and how it is read.
+    pub fn new(door: Door, reread: Reread) -> ConfigSource {
+        let stamped = Stamped::of(&door);
+        ConfigSource { door, reread, stamped }
+    }
+}
+
+impl Pipeline {
+    /// Looks whether the config or a local store changed on disk, and whether somebody changed what
+    /// stands on a volume.
+    pub(super) fn look_around(&mut self, now: Timestamp) {
+        if self.started {
+            for carrier in self.carriers.values_mut() {
+                carrier.dirty = true;
+            }
+            self.settle.changed(now);
+        }
+        for (name, slot) in &mut self.stores {
+            let moved = match (slot.store.watch(), &mut slot.stamped) {
+                (Some(door), Some(stamped)) => stamped.moved(door),
+                _ => false,
+            };
+            if moved {
+                let of_store = |t: &&mut Tracked| t.config.from.store == *name && !t.asked;
+                self.secrets.values_mut().filter(of_store).for_each(|t| t.due = Some(now));
+            }
+        }
+        if let Some(source) = &mut self.source
+            && source.stamped.moved(&source.door)
+        {
+            self.reload(now);
+        }
+    }
+
+    /// Reads the config again and does what its change asks for.
+    pub(super) fn reload(&mut self, now: Timestamp) {
+        let Some(source) = &self.source else { return };
+        let read = (source.reread)(&source.door);
+        self.problems.remove(&Reason::ConfigInvalid);
+        self.problems.remove(&Reason::RestartNeeded);
+        match read.map(|new| (config::reload(&self.config, &new), new)) {
+            Err(report) => self.keep_old(Reason::ConfigInvalid, &report),
+            Ok((Reload::Unchanged, _)) => {}
+            Ok((Reload::RestartNeeded(parts), _)) => {
+                let report = Report::new(
+                    Reason::RestartNeeded,
+                    "the changed config takes effect at the next start",
+                    format!("what changed can't change while running: {}", parts.join(", ")),
+                )
+                .hint("restart the container; until then the old config goes on");
+                self.keep_old(Reason::RestartNeeded, &report);
+            }
+            Ok((Reload::Apply, new)) => self.apply(new, now),
+        }
+    }
+
+    fn keep_old(&mut self, reason: Reason, report: &Report) {
+        self.problems.insert(reason);
+        self.observe.say(&Event::ConfigKept { reason });
+        say_error(report);
+    }
+
+    /// Takes over a new config. Secrets that are the same keep their values; groups are made anew.
+    fn apply(&mut self, new: Config, now: Timestamp) {
+        let renderer = match Renderer::compile(&new.files) {
+            Ok(renderer) => renderer,
+            Err(errors) => {
+                for error in errors {
+                    self.keep_old(Reason::ConfigInvalid, &error.report());
+                }
+                return;
+            }
+        };
+        let mut old = std::mem::take(&mut self.secrets);
+        let used = super::build::used_secrets(&new);
+        for (name, config) in new.secrets.iter().filter(|(name, _)| used.contains(name)) {
+            let kept = old.remove(name).filter(|old| old.config.from == config.from);
+            let mut tracked = kept.unwrap_or_else(|| Tracked::new(config.clone(), now));
+            tracked.config = config.clone();
+            self.secrets.insert(name.clone(), tracked);
+        }
+        let shown: BTreeMap<_, _> =
+            self.groups.iter().flat_map(|group| group.good.clone()).collect();
+        self.groups = new.groups.iter().cloned().map(Group::new).collect();
+        for group in &mut self.groups {
+            group.adopt(&shown);
+            group.note_move(now);
+        }
+        // What was being told names groups by their old place in the list.
+        for teller in &mut self.tellers {
+            for notice in teller.telling.iter_mut().chain(&mut teller.next) {
+                notice.groups.clear();
+            }
+        }
+        for carrier in self.carriers.values_mut() {
+            carrier.dirty = true;
+        }
+        self.renderer = renderer;
+        self.config = new;
+        self.settle.changed(now);
+        self.observe.say(&Event::ConfigApplied);
+    }
+}

@@ -1,0 +1,154 @@
+//! Step 7: how things stand, for probes and people, and what a restart needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::agent::config::Then;
+use crate::agent::observe::{Event, Protections, SecretStatus, Status, log_report as say_error};
+use crate::agent::reason::Reason;
+use crate::agent::rotate::Timestamp;
+use crate::sandbox::arena;
+use crate::secret::SecretName;
+
+use super::Pipeline;
+use super::tracked::Tracked;
+
+impl Pipeline {
+    /// Shows how things stand now.
+    pub(super) fn show(&mut self, now: Timestamp) {
+        let secrets: BTreeMap<String, SecretStatus> = self
+            .secrets
+            .iter()
+            .map(|(name, secret)| (name.to_string(), self.secret_status(name, secret, now)))
+            .collect();
+        let reasons = self.reasons(now);
+        let ready = self.is_ready();
+        let before = self.shown.replace((ready, reasons.clone()));
+        if before.as_ref().is_none_or(|before| *before != (ready, reasons.clone())) {
+            let reasons: Vec<Reason> = reasons.iter().copied().collect();
+            self.observe.say(&Event::Ready { ready, reasons: &reasons });
+        }
+        self.observe.show(Status {
+            ready,
+            generation: if self.started { self.generation } else { 0 },
+            sandbox: Protections {
+                memory: arena::level().word(),
+                dumpable: is_dumpable(),
+                confinement: "none",
+            },
+            reasons: reasons.into_iter().collect(),
+            secrets,
+        });
+    }
+
+    fn secret_status(&self, name: &SecretName, secret: &Tracked, now: Timestamp) -> SecretStatus {
+        let seconds = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0).as_secs_f64();
+        let failed = secret.failure.as_ref().map(|failure| (failure.report.reason, failure.since));
+        let refused = self.groups.iter().find_map(|group| {
+            let refusal = group.refused.as_ref().filter(|r| r.secrets.is_empty())?;
+            group.config.secrets.contains(name).then_some(refusal.report.reason)
+        });
+        let stale = self.is_stale(secret, now).then_some(Reason::Stale);
+        let doubted = secret.went_back.is_doubted().then_some(Reason::VersionWentBack);
+        let reason = failed.map(|(reason, _)| reason).or(refused).or(doubted).or(stale);
+        let next = secret.due.map(|due| {
+            let gate =
+                self.stores.get(&secret.config.from.store).and_then(|slot| slot.gate.opens());
+            seconds(now, due.max(gate.unwrap_or_default()))
+        });
+        SecretStatus {
+            ok: reason.is_none() && secret.latest.is_some(),
+            reason: reason.or_else(|| secret.latest.is_none().then_some(Reason::Starting)),
+            since: failed.map(|(_, since)| seconds(since, now)),
+            age_seconds: secret.answered.map(|answered| seconds(answered, now)),
+            lease_seconds: None,
+            next,
+        }
+    }
+
+    fn is_stale(&self, secret: &Tracked, now: Timestamp) -> bool {
+        let limit = self.config.when_down.serve_stale_for;
+        match (limit, secret.answered) {
+            (Some(limit), Some(answered)) => now.0.saturating_sub(answered.0) > limit,
+            _ => false,
+        }
+    }
+
+    /// Every required file is delivered, and the last rotation was not refused. One failed fetch is
+    /// not unready, and with `then: keep` neither is a stale secret.
+    fn is_ready(&self) -> bool {
+        let Then::Keep = self.config.when_down.then;
+        self.started
+            && self.rolled_back.is_none()
+            && self.carriers.values().all(|carrier| carrier.failure.is_none())
+            && self.groups.iter().all(|group| match &group.refused {
+                Some(refusal) => !refusal.secrets.is_empty(),
+                None => true,
+            })
+    }
+
+    fn reasons(&self, now: Timestamp) -> BTreeSet<Reason> {
+        let mut reasons = self.problems.clone();
+        if !self.started {
+            reasons.insert(Reason::Starting);
+        }
+        if !self.keeper.keeps() {
+            reasons.insert(Reason::NoHandover);
+        }
+        let failures = self.secrets.values().filter_map(|secret| secret.failure.as_ref());
+        reasons.extend(failures.map(|failure| failure.report.reason));
+        if self.secrets.values().any(|secret| self.is_stale(secret, now)) {
+            reasons.insert(Reason::Stale);
+        }
+        if self.secrets.values().any(|secret| secret.went_back.is_doubted()) {
+            reasons.insert(Reason::VersionWentBack);
+        }
+        let refused = self.groups.iter().filter_map(|group| group.refused.as_ref());
+        reasons.extend(refused.map(|refusal| refusal.report.reason));
+        let volumes = self.carriers.values().filter_map(|carrier| carrier.failure.as_ref());
+        reasons.extend(volumes.map(|report| report.reason));
+        for teller in &self.tellers {
+            reasons.extend(teller.outcome.as_ref().map(|report| report.reason));
+            if teller.outcome.is_some() && teller.config.confirm.is_some() {
+                reasons.insert(Reason::Unconfirmed);
+            }
+        }
+        if self.rolled_back.is_some() {
+            reasons.insert(Reason::RolledBack);
+        }
+        reasons
+    }
+
+    /// Keeps what a restart needs. A state that can't be written is reported, and does not stop
+    /// anything.
+    pub(super) fn save(&mut self) {
+        let (generation, unconfirmed) = (self.generation, self.unconfirmed.clone());
+        let versions = |pick: fn(&Tracked) -> Option<&crate::secret::Version>| {
+            let picked = self
+                .secrets
+                .iter()
+                .filter_map(|(name, secret)| Some((name.clone(), pick(secret)?.clone())));
+            picked.collect::<BTreeMap<_, _>>()
+        };
+        let delivered = versions(|secret| secret.seen.as_ref());
+        let refused = versions(|secret| secret.refused.as_ref());
+        let saved = self.keeper.update(|snapshot| {
+            snapshot.generation = generation;
+            snapshot.unconfirmed = unconfirmed;
+            snapshot.delivered = delivered;
+            snapshot.refused = refused;
+        });
+        match saved {
+            Ok(()) => drop(self.problems.remove(&Reason::VolumeRefused)),
+            Err(report) => {
+                if self.problems.insert(report.reason) {
+                    say_error(&report);
+                }
+            }
+        }
+    }
+}
+
+fn is_dumpable() -> bool {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    !matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable))
+}
