@@ -1,5 +1,13 @@
 //! The real binary, run as a user would: a place on a tmpfs, a config, a child process.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a set-up that fails is a failed test"
+)]
+
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -12,7 +20,7 @@ use std::time::{Duration, Instant};
 pub const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
 /// How long anything may take before a test gives up. Not a claim about speed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory on a tmpfs with a `volume` and a `state`, removed at the end.
 pub struct Place(PathBuf);
@@ -23,7 +31,9 @@ impl Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!("/dev/shm/sidekey-test-{}-{number}", std::process::id()));
-        for (path, mode) in [(dir.clone(), 0o755), (dir.join("volume"), 0o750), (dir.join("state"), 0o700)] {
+        for (path, mode) in
+            [(dir.clone(), 0o755), (dir.join("volume"), 0o750), (dir.join("state"), 0o700)]
+        {
             std::fs::DirBuilder::new().mode(mode).create(&path).unwrap();
         }
         Place(dir)

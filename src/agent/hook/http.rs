@@ -38,6 +38,8 @@ impl Request {
             }
         };
         let url = Url::parse(&url).map_err(|_| Fault::BadRequest)?;
+        // reqwest takes the process' provider of cryptography; whoever comes first names it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // The application is next door; a proxy would be the wrong neighbour.
