@@ -117,3 +117,8 @@ fn write(
         Format::Properties => lines::write(document, lines::properties, &refuse),
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

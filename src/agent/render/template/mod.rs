@@ -5,8 +5,10 @@
 //! - Undefined is an error wherever it is used, except by `default` and `is defined`.
 //! - Steps and bytes are bounded by fuel, the output by [`MAX_OUTPUT`].
 //! - A newline at the end of the template is kept.
-//! - `map`, `select` and the other builtin filters are there; besides them `urlencode`,
-//!   `b64encode`, `b64decode` and `tojson`.
+//! - Lists and maps of secrets are written as everywhere (lines, compact JSON); those that the
+//!   template makes want `join` or `tojson`.
+//! - minijinja's builtin filters are there but for `pprint`, `chain`, `zip` and `sum`; besides
+//!   them `urlencode`, `b64encode`, `b64decode` and `tojson`.
 //!
 //! The engine's error texts may quote values. None is passed on: an error here is a kind and a
 //! line.
@@ -32,7 +34,7 @@ const MAX_OUTPUT: usize = 4 << 20;
 /// memory too, to 64 MB.
 const FUEL: u64 = 1_000_000;
 
-/// The detail of the error that our formatter makes of `none`.
+/// The detail of the error that we make of `none`.
 const NONE: &str = "none";
 
 /// Every template of a config, compiled.
@@ -47,9 +49,11 @@ impl Default for Templates {
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             engine.set_syntax(syntax);
         }
-        engine.set_formatter(|out, _, value| match value.kind() {
-            ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
-            ValueKind::None => Err(minijinja::Error::new(ErrorKind::InvalidOperation, NONE)),
+        engine.set_formatter(|out, _, value| match filters::there(value)?.kind() {
+            ValueKind::Bool => Ok(out.write_str(if value.is_true() { "true" } else { "false" })?),
+            ValueKind::Seq | ValueKind::Map | ValueKind::Iterable if !values::is_ours(value) => {
+                Err(ErrorKind::InvalidOperation.into())
+            }
             _ => Ok(write!(out, "{value}")?),
         });
         // They would put everything the template knows into the file.
@@ -80,13 +84,12 @@ impl Templates {
         names: &BTreeSet<SecretName>,
         secrets: &Secrets<'_>,
     ) -> Result<SecretBytes, RenderError> {
-        let trace = Trace::default();
+        let template = self.0.get_template(file.as_str());
+        let template = template.map_err(|error| failure(file, &error, None, secrets))?;
+        let trace = Trace::of(template.source());
         let context = values::context(names, secrets, &trace);
         let mut out = Buffer::up_to(MAX_OUTPUT);
-        let result = self
-            .0
-            .get_template(file.as_str())
-            .and_then(|template| template.render_captured_to(context, &mut out).map(drop));
+        let result = template.render_captured_to(context, &mut out).map(drop);
         if let Some(place) = trace.binary() {
             return Err(RenderError::TemplateBinary {
                 file: file.clone(),

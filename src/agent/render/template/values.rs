@@ -37,16 +37,31 @@ impl Place {
 
 /// What the template asked for and was not there, and what it used though it is not text. The
 /// engine's errors have no room for either.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Trace(Arc<Mutex<Seen>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    source: String,
     missing: Option<Place>,
     binary: Option<Place>,
 }
 
 impl Trace {
+    /// A trace of the render of `source`.
+    pub(super) fn of(source: &str) -> Trace {
+        Trace(Arc::new(Mutex::new(Seen { source: source.to_owned(), missing: None, binary: None })))
+    }
+
+    /// Remembers that the field `name` of `parent` was asked for and is missing. A name that does
+    /// not stand in the template was made of values, and must not get into an error.
+    fn miss(&self, parent: &Place, name: &str) {
+        self.with(|seen| {
+            let known = seen.source.contains(name);
+            seen.missing = known.then(|| parent.child(name));
+        });
+    }
+
     /// The last thing that was asked for and is missing: the one that an "undefined" error is
     /// about, because undefined values fail where they are used.
     pub(super) fn missing(&self) -> Option<Place> {
@@ -125,7 +140,11 @@ fn seen(value: &SecretValue, place: &Place, trace: &Trace) -> Value {
         SecretValue::List(items) => {
             let items = items.iter().enumerate();
             let items = items.map(|(i, item)| seen(item, &place.child(&i.to_string()), trace));
-            Value::from_object(Items(items.collect()))
+            Value::from_object(Items {
+                values: items.collect(),
+                place: place.clone(),
+                trace: trace.clone(),
+            })
         }
         SecretValue::Map(fields) => {
             let values = fields.iter();
@@ -159,7 +178,7 @@ impl Object for Fields {
         let name = key.as_str()?;
         let found = self.values.get(name).filter(|value| is_there(value));
         if found.is_none() {
-            self.trace.with(|seen| seen.missing = Some(self.place.child(name)));
+            self.trace.miss(&self.place, name);
         }
         found.cloned()
     }
@@ -175,7 +194,12 @@ impl Object for Fields {
 }
 
 /// An array. Written out it is its lines if it holds only text, and JSON otherwise.
-pub(super) struct Items(Vec<Value>);
+/// An item that is null is missing.
+pub(super) struct Items {
+    values: Vec<Value>,
+    place: Place,
+    trace: Trace,
+}
 
 impl Object for Items {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
@@ -183,16 +207,22 @@ impl Object for Items {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.0.get(key.as_usize()?).cloned()
+        let index = key.as_usize()?;
+        let found = self.values.get(index)?;
+        if is_there(found) {
+            return Some(found.clone());
+        }
+        self.trace.with(|seen| seen.missing = Some(self.place.child(&index.to_string())));
+        Some(Value::UNDEFINED)
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Seq(self.0.len())
+        Enumerator::Seq(self.values.len())
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(lines) = self.0.iter().map(Value::as_str).collect::<Option<Vec<_>>>() else {
-            return write_items(&self.0, f);
+        let Some(lines) = self.values.iter().map(Value::as_str).collect::<Option<Vec<_>>>() else {
+            return write_items(&self.values, f);
         };
         let mut lines = lines.into_iter().filter(|line| !line.is_empty()).peekable();
         while let Some(line) = lines.next() {
@@ -248,13 +278,15 @@ pub(super) fn write_json(value: &Value, f: &mut dyn fmt::Write) -> fmt::Result {
     if let Some(fields) = value.downcast_object_ref::<Fields>() {
         write_fields(fields, f)
     } else if let Some(items) = value.downcast_object_ref::<Items>() {
-        write_items(&items.0, f)
+        write_items(&items.values, f)
     } else if let Some(text) = value.as_str() {
         f.write_str(&serde_json::Value::from(text).to_string())
     } else if value.is_none() {
         f.write_str("null")
+    } else if let Ok(flag) = bool::try_from(value.clone()) {
+        write!(f, "{flag}")
     } else {
-        // Numbers, booleans, and binary values, which leave their trace.
+        // Numbers, and binary values, which leave their trace.
         write!(f, "{value}")
     }
 }
