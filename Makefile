@@ -5,7 +5,7 @@ TOOLS   := target/tools
 BAO     := $(TOOLS)/bin/bao
 CARGO   ?= cargo
 
-.PHONY: test unit build image bench e2e lint deny docs features fmt clean
+.PHONY: test build image bench e2e lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
@@ -27,7 +27,7 @@ lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --document-private-items
 
 deny:
 	$(CARGO) deny --all-features check licenses bans sources

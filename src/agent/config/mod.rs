@@ -1,7 +1,7 @@
 //! What the program relies on: the config after every mistake was found.
 //!
 //! What a user may write is another type ([`raw`]) than what the program relies on (the types named
-//! here); between the two stands [`parse`]. Parsing is pure: environment and surroundings are
+//! here); between the two stands [`fn@parse`]. Parsing is pure: environment and surroundings are
 //! arguments, and nothing is opened.
 
 mod decode;
