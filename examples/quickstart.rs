@@ -23,8 +23,8 @@ const ROLE: &str = "SIDEKEY_QUICKSTART_ROLE";
 fn main() -> ExitCode {
     match std::env::var(ROLE).as_deref() {
         Ok("sidekey") => {
-            sidekey::sandbox::process::harden();
-            sidekey::agent::cli::run(std::env::args_os())
+            let hardened = sidekey::sandbox::process::harden();
+            sidekey::agent::cli::run(std::env::args_os(), &hardened)
         }
         Ok("application") => finish(application()),
         _ => finish(story()),

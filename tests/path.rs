@@ -514,3 +514,44 @@ fn two_volumes_swap_each_by_itself_and_a_shared_secret_is_fetched_once() {
     bao.write("app", &json!({ "key": "two" }));
     eventually("both volumes again", || web() == "two" && place.text("app.key") == "two");
 }
+
+#[test]
+fn a_secret_older_than_serve_stale_for_is_stale_and_with_keep_still_ready() {
+    let (mut bao, place) = (bao(), Place::new());
+    simple(&bao, &place, "when_down: { serve_stale_for: 1s, then: keep }\n");
+    let _agent = place.run();
+    bao.stop();
+    eventually("the reason", || place.says("stale"));
+    assert_eq!(place.ready().unwrap()["ready"], json!(true));
+    assert_eq!(place.text("app.key"), "one");
+}
+
+#[test]
+fn the_metrics_address_serves_metrics_and_nothing_else() {
+    let (bao, place) = (bao(), Place::new());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    simple(&bao, &place, &format!("metrics: {{ listen: \"127.0.0.1:{port}\" }}\n"));
+    let _agent = place.run();
+    let get = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get("/metrics").contains("sidekey_ready 1"));
+    for path in ["/ready", "/live", "/"] {
+        assert!(get(path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+}
+
+#[test]
+fn a_hang_up_makes_the_agent_read_its_config_again() {
+    let (bao, place) = (bao(), Place::new());
+    simple(&bao, &place, "");
+    let agent = place.run();
+    agent.signal(rustix::process::Signal::HUP);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(place.ready().unwrap()["ready"], json!(true));
+    assert_eq!(agent.stop(), Some(0));
+}

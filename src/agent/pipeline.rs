@@ -113,18 +113,27 @@ pub struct Pipeline {
 struct Inputs {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
     quit: Rc<Notify>,
 }
 
 impl Inputs {
-    /// Waits until somebody asks for the end.
-    async fn ended(&mut self) {
+    /// Waits until somebody asks for something: the end, or (SIGHUP, as daemons have it) a look at
+    /// the config.
+    async fn wish(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = self.quit.notified() => {}
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            () = self.quit.notified() => Wish::End,
+            _ = self.hang_up.recv() => Wish::Reload,
         }
     }
+}
+
+/// What somebody outside may ask for.
+enum Wish {
+    End,
+    Reload,
 }
 
 /// How long open ends may take once the end was asked for (catalogue row 49).
@@ -165,7 +174,10 @@ impl Pipeline {
                 Some(told) = tellings.next() => self.note_told(told, rotate::now()),
                 Some((hook, result)) = restarts.next() => self.note_restart(hook, result),
                 () = watch.changed() => self.look_around(rotate::now()),
-                () = inputs.ended() => break Ending::done(),
+                wish = inputs.wish() => match wish {
+                    Wish::End => break Ending::done(),
+                    Wish::Reload => self.reload(rotate::now()),
+                },
                 () = rotate::sleep_until(wake) => {}
             }
         };
@@ -189,6 +201,7 @@ impl Inputs {
         Ok(Inputs {
             terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+            hang_up: signal(SignalKind::hangup()).map_err(no_signals)?,
             quit,
         })
     }

@@ -10,6 +10,6 @@ static ALLOCATOR: ZeroOnFree = ZeroOnFree;
 
 fn main() -> ExitCode {
     // Before anything else: until here a neighbour of the same uid could look in.
-    let _hardened = sidekey::sandbox::process::harden();
-    sidekey::agent::cli::run(std::env::args_os())
+    let hardened = sidekey::sandbox::process::harden();
+    sidekey::agent::cli::run(std::env::args_os(), &hardened)
 }

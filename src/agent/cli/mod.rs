@@ -18,12 +18,12 @@ pub use args::{
 
 use super::config::{self, Parsed, Source, Surroundings};
 use super::reason::{Exit, Reason, Report};
+use crate::sandbox::process::Hardened;
 
 /// Carries out one command line and says what to exit with.
 ///
-/// The process is expected to be hardened already ([`crate::sandbox::process::harden`]) and to have
-/// one thread.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// The process was hardened before, and has one thread.
+pub fn run(args: impl IntoIterator<Item = OsString>, hardened: &Hardened) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -32,11 +32,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
-    ExitCode::from(dispatch(cli).code())
+    ExitCode::from(dispatch(cli, hardened).code())
 }
 
-fn dispatch(cli: Cli) -> Exit {
-    let logging = Logging { format: cli.log_format, level: cli.log_level };
+fn dispatch(cli: Cli, hardened: &Hardened) -> Exit {
+    let logging = Logging { format: cli.log_format, level: cli.log_level, hardened };
     match cli.command {
         Command::Init(args) => serve::init(&args, logging),
         Command::Run(args) => serve::run(&args, logging),
@@ -49,9 +49,10 @@ fn dispatch(cli: Cli) -> Exit {
     }
 }
 
-/// How the long-running commands log.
+/// How the long-running commands log, and what there is to say at once.
 #[derive(Clone, Copy)]
-struct Logging {
+struct Logging<'a> {
+    hardened: &'a Hardened,
     format: Option<LogFormat>,
     level: LogLevel,
 }

@@ -10,17 +10,18 @@ use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
 use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline};
 use crate::agent::reason::{Exit, Reason, Report};
+use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
 
-pub(super) fn init(args: &ConfigArg, logging: Logging) -> Exit {
+pub(super) fn init(args: &ConfigArg, logging: Logging<'_>) -> Exit {
     serve(args, logging, Mode::Once)
 }
 
-pub(super) fn run(args: &ConfigArg, logging: Logging) -> Exit {
+pub(super) fn run(args: &ConfigArg, logging: Logging<'_>) -> Exit {
     serve(args, logging, Mode::Stay)
 }
 
-fn serve(args: &ConfigArg, logging: Logging, mode: Mode) -> Exit {
+fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     let (source, parsed) = match load(args) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -45,6 +46,12 @@ fn serve(args: &ConfigArg, logging: Logging, mode: Mode) -> Exit {
     let observe = Observe::new();
     let command = if mode == Mode::Once { "init" } else { "run" };
     observe.say(&Event::Started { command });
+    for missing in &logging.hardened.missing {
+        observe.say(&Event::Degraded { what: &missing.to_string() });
+    }
+    if arena::level() != MemoryLevel::SecretMemory {
+        observe.say(&Event::Degraded { what: "root and its tools can read the secrets in memory" });
+    }
     match deliver(parsed.config, &source, &observe, mode) {
         Ok(ending) => {
             ending.reports.iter().for_each(complain);
