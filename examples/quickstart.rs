@@ -227,12 +227,10 @@ impl Place {
         }
     }
 
-    /// Whether the agent says that `db` has this reason.
+    /// Whether `/ready` names this reason.
     fn agent_says(&self, reason: &str) -> bool {
-        match self.sidekey(&["health", "--config", &self.config(), "--ready"], "") {
-            Ok(answer) => answer.contains(reason),
-            Err(answer) => answer.to_string().contains(reason),
-        }
+        let asked = Place::command(&self.health("--ready")).and_then(|mut c| Ok(c.output()?));
+        asked.is_ok_and(|answer| String::from_utf8_lossy(&answer.stdout).contains(reason))
     }
 }
 

@@ -47,6 +47,7 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/render/", "templates, formats and checks"),
     ("agent/volume/", "the files"),
     ("agent/state", "what a restart needs"),
+    ("agent/local.rs", "the local store's commands"),
     ("agent/cli/get.rs", "its output is the secret"),
 ];
 

@@ -18,6 +18,9 @@ pub mod state;
 
 pub mod observe;
 
+#[cfg(feature = "local")]
+pub mod local;
+
 pub mod pipeline;
 
 pub mod cli;

@@ -120,7 +120,8 @@ fn bytes_at(secret: &Secret, field: &FieldPath, text: &str) -> Result<SecretByte
     }
 }
 
-fn write(bytes: &SecretBytes) -> Exit {
+/// Writes exact bytes, with a newline on a terminal.
+pub(super) fn write(bytes: &SecretBytes) -> Exit {
     let mut out = std::io::stdout().lock();
     let newline: &[u8] = if out.is_terminal() { b"\n" } else { b"" };
     let written = out.write_all(bytes.expose()).and_then(|()| out.write_all(newline));

@@ -4,6 +4,8 @@ mod args;
 mod check;
 mod get;
 mod health;
+#[cfg(feature = "local")]
+mod local;
 mod serve;
 
 use std::ffi::OsString;
@@ -44,7 +46,7 @@ fn dispatch(cli: Cli, hardened: &Hardened) -> Exit {
         Command::Check(args) => check::check(&args),
         Command::Health(args) => health::health(&args),
         #[cfg(feature = "local")]
-        Command::Local(_) => Exit::Bug,
+        Command::Local(command) => local::local(command),
         Command::Other(args) => unknown(&args),
     }
 }

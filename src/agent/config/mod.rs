@@ -16,7 +16,7 @@ mod reload;
 mod source;
 mod substitute;
 mod units;
-mod yaml;
+pub mod yaml;
 
 pub use mistake::{Mistake, Mistakes, Span, nearest, suggest};
 pub use model::*;

@@ -40,6 +40,9 @@ pub enum StoreError {
     /// Vault or OpenBao.
     #[cfg(feature = "vault")]
     Vault(super::vault::VaultError),
+    /// An age-encrypted file.
+    #[cfg(feature = "local")]
+    Local(super::local::LocalError),
 }
 
 impl StoreError {
@@ -49,6 +52,8 @@ impl StoreError {
             StoreError::KindMissing { .. } => Retry::Permanent,
             #[cfg(feature = "vault")]
             StoreError::Vault(error) => error.retry(),
+            #[cfg(feature = "local")]
+            StoreError::Local(error) => error.retry(),
         }
     }
 
@@ -58,6 +63,8 @@ impl StoreError {
             StoreError::KindMissing { .. } => Scope::Store,
             #[cfg(feature = "vault")]
             StoreError::Vault(error) => error.scope(),
+            #[cfg(feature = "local")]
+            StoreError::Local(error) => error.scope(),
         }
     }
 
@@ -77,6 +84,8 @@ impl StoreError {
             .hint("build with the cargo feature named like the kind (`vault`, `local`)"),
             #[cfg(feature = "vault")]
             StoreError::Vault(error) => error.report(),
+            #[cfg(feature = "local")]
+            StoreError::Local(error) => error.report(),
         }
     }
 }
@@ -85,6 +94,13 @@ impl StoreError {
 impl From<super::vault::VaultError> for StoreError {
     fn from(error: super::vault::VaultError) -> StoreError {
         StoreError::Vault(error)
+    }
+}
+
+#[cfg(feature = "local")]
+impl From<super::local::LocalError> for StoreError {
+    fn from(error: super::local::LocalError) -> StoreError {
+        StoreError::Local(error)
     }
 }
 

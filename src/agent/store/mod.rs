@@ -1,6 +1,8 @@
 //! Where secrets live, seen from the inside: one enum of the kinds, and what every kind promises.
 
 mod error;
+#[cfg(feature = "local")]
+pub mod local;
 #[cfg(feature = "vault")]
 pub mod vault;
 
@@ -69,6 +71,9 @@ pub enum Store {
     /// Vault or OpenBao.
     #[cfg(feature = "vault")]
     Vault(Box<vault::VaultStore>),
+    /// An age-encrypted file.
+    #[cfg(feature = "local")]
+    Local(local::LocalStore),
 }
 
 #[cfg_attr(
@@ -92,6 +97,11 @@ impl Store {
                 let store = vault::VaultStore::build(name, config, digest_key, session, record)?;
                 Ok(Store::Vault(Box::new(store)))
             }
+            #[cfg(feature = "local")]
+            StoreKind::Local(config) => {
+                drop((session, record));
+                Ok(Store::Local(local::LocalStore::build(name, config, digest_key)?))
+            }
             #[allow(unreachable_patterns, reason = "with every kind built in, none is left")]
             _ => {
                 drop((digest_key, session, record));
@@ -108,6 +118,8 @@ impl Store {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => Ok(store.fetch(wanted).await?),
+            #[cfg(feature = "local")]
+            Store::Local(ref store) => Ok(store.fetch(wanted)?),
         }
     }
 
@@ -116,6 +128,8 @@ impl Store {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => store.logout().await,
+            #[cfg(feature = "local")]
+            Store::Local(_) => {}
         }
     }
 
@@ -124,6 +138,8 @@ impl Store {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => store.session_is_ours(),
+            #[cfg(feature = "local")]
+            Store::Local(_) => false,
         }
     }
 
@@ -132,6 +148,8 @@ impl Store {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => Ok(store.revoke(lease).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(()),
         }
     }
 
@@ -140,6 +158,8 @@ impl Store {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(_) => None,
+            #[cfg(feature = "local")]
+            Store::Local(ref store) => Some(store.watch()),
         }
     }
 }

@@ -1,0 +1,44 @@
+//! `local`: the encrypted local store from the command line.
+
+use super::args::{LocalCommand, LocalStoreArgs};
+use super::get::write;
+use super::{complain, print};
+use crate::agent::local::{Store, keygen, read_value};
+use crate::agent::reason::{Exit, Reason, Report};
+
+pub(super) fn local(command: LocalCommand) -> Exit {
+    let done = match command {
+        LocalCommand::Keygen { file } => {
+            keygen(&file).map(|recipient| print(&format!("{recipient}\n")))
+        }
+        LocalCommand::Edit(args) => {
+            let editor = ["VISUAL", "EDITOR"].into_iter().find_map(std::env::var_os);
+            let editor = editor.unwrap_or_else(|| "vi".into());
+            store(&args.store).edit(&editor, &args.recipient).map(|changed| {
+                print(if changed { "saved\n" } else { "nothing changed\n" });
+            })
+        }
+        LocalCommand::Set(args) => {
+            let value = read_value(&args.name).map_err(|error| {
+                Report::new(Reason::Bug, "can't read the value", error.kind().to_string())
+                    .hint("give it on stdin: `printf %s VALUE | sidekey local set …`")
+            });
+            value.and_then(|value| store(&args.store).set(&args.name, value))
+        }
+        LocalCommand::Get(args) => match store(&args.store).get(&args.name) {
+            Ok(bytes) => return write(&bytes),
+            Err(report) => Err(report),
+        },
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(report) => {
+            complain(&report);
+            report.reason.exit()
+        }
+    }
+}
+
+fn store(args: &LocalStoreArgs) -> Store<'_> {
+    Store { file: &args.file, key_file: &args.key_file }
+}
