@@ -4,6 +4,11 @@ TARGET  := x86_64-unknown-linux-gnu
 TOOLS   := target/tools
 BAO     := $(TOOLS)/bin/bao
 CARGO   ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+IMAGE   := localhost/sidekey:$(VERSION)
+BINARY  := target/$(TARGET)/release/sidekey
+ROOTS   := /etc/ssl/certs/ca-certificates.crt
+DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static
 
 .PHONY: test build image bench e2e lint deny docs features clean
 
@@ -21,10 +26,31 @@ $(BAO): tests/requirements.txt
 build:
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(TARGET)
 
+## The image, from the shipped binary and this machine's TLS roots. Nothing is pulled, and the same
+## two files give the same image.
+image: build
+	@test -r $(ROOTS) || { echo "no $(ROOTS): apt-get install ca-certificates" >&2; exit 1; }
+	@command -v podman >/dev/null || { echo "no podman: apt-get install podman runc" >&2; exit 1; }
+	rm -rf target/image && mkdir -p target/image
+	cp $(BINARY) target/image/sidekey && cp $(ROOTS) target/image/ca-certificates.crt
+	podman build --quiet --pull=never --timestamp 0 --file Dockerfile --tag $(IMAGE) target/image
+	@echo "binary: $$(stat -c %s $(BINARY)) bytes"
+	@echo "image:  $$(podman image inspect --format '{{.Size}}' $(IMAGE)) bytes, $(IMAGE)"
+
+## What needs root and Debian packages, which come first: the write path killed at every system call,
+## and the image in a pod.
+e2e:
+	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEBIAN); } || \
+	  { echo "make e2e needs: apt-get install $(DEBIAN)" >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "make e2e mounts file systems and runs containers: be root" >&2; exit 1; }
+	$(MAKE) $(BAO) image
+	$(CARGO) test --locked --features e2e --test volume_crash --test e2e_pod
+
 ## What must hold besides the tests.
 lint:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features e2e -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --document-private-items

@@ -20,6 +20,7 @@ pub(crate) use bao::{Bao, Kind};
 pub(crate) use certs::{Authority, Issued};
 pub(crate) use http::{Client, Reply};
 pub(crate) use jwt::{Signer, unix_now};
+pub(crate) use ports::free_pair;
 pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use script::{Request, Response, Script};
 #[cfg(feature = "vault")]

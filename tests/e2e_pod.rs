@@ -1,0 +1,283 @@
+//! The image that is shipped, in a pod: an init container, the sidecar and an application of another
+//! user on a tmpfs, a real OpenBao next door. Runs as root in `make e2e`, which builds the image.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its helper cannot help")]
+
+#[path = "support/pod.rs"]
+mod pod;
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use pod::{IMAGE, Pod, text};
+use serde_json::json;
+use support::{Bao, Signer, unix_now};
+
+/// The sidecar's user.
+const SIDEKEY: u32 = 64917;
+/// The group that the application shares with it.
+const SHARED: u32 = 2000;
+/// The application's user.
+const APPLICATION: &str = "20001:2000";
+
+/// How long anything may take before the test gives up. Not a claim about speed.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[test]
+fn a_pod_on_a_volume_of_root_lives_through_a_rotation_and_a_kill() {
+    let story = Story::new("mode=0777", "defaults: { owner_group: 2000 }", "127.0.0.1:PORT");
+    story.tell();
+}
+
+#[test]
+fn a_pod_with_an_fs_group_lives_through_a_rotation_and_a_kill() {
+    Story::new("mode=2777,gid=2000", "", "unix:/run/sidekey/health.sock").tell();
+}
+
+#[test]
+fn the_image_holds_the_binary_and_the_tls_roots_and_nothing_else() {
+    let pod = Pod::new("mode=0777");
+    let root = pod.good(&["image", "mount", IMAGE]);
+    let root = Path::new(&root);
+    let files: BTreeSet<_> = files_below(root).into_iter().collect();
+    assert_eq!(
+        files,
+        BTreeSet::from(["/etc/ssl/certs/ca-certificates.crt".into(), "/sidekey".into()])
+    );
+    let binary = fs::metadata(root.join("sidekey")).unwrap();
+    assert_eq!((binary.mode() & 0o7777, binary.uid(), binary.gid()), (0o151, 0, 64918));
+    let size: u64 =
+        pod.good(&["image", "inspect", "--format", "{{.Size}}", IMAGE]).parse().unwrap();
+    assert!(size <= binary.len() + 1024 * 1024, "{size} bytes around a binary of {}", binary.len());
+    let user = pod.good(&["image", "inspect", "--format", "{{.Config.User}}", IMAGE]);
+    assert_eq!(user, "64917:64917");
+}
+
+#[test]
+fn the_binary_can_be_run_but_not_read_by_its_user() {
+    let pod = Pod::new("mode=0777");
+    let image = format!("type=image,source={IMAGE},destination=/image");
+    let read = |user: &str| {
+        let options = ["--mount", &image, "--user", user];
+        pod.busybox(&options, &["sha256sum", "/image/sidekey"])
+    };
+    for user in ["64917:64917", APPLICATION] {
+        refused("reading the binary", &read(user));
+    }
+    assert!(read("64917:64918").status.success(), "the group of the binary can't read it either");
+}
+
+/// One pod and its OpenBao.
+struct Story {
+    bao: Bao,
+    pod: Pod,
+}
+
+impl Story {
+    fn new(volume_root: &str, defaults: &str, health: &str) -> Story {
+        let (bao, pod) = (Bao::dev(), Pod::new(volume_root));
+        let signer = Signer::new();
+        bao.policy("reader", &[("secret/data/*", &["read"])]);
+        bao.admin().post("sys/auth/jwt", &json!({ "type": "jwt" })).good();
+        let keys = json!({
+            "jwt_validation_pubkeys": [signer.public], "jwt_supported_algs": ["ES256"],
+        });
+        bao.admin().post("auth/jwt/config", &keys).good();
+        let role = json!({
+            "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
+            "token_policies": ["reader"], "token_ttl": "1h",
+        });
+        bao.admin().post("auth/jwt/role/orders", &role).good();
+        let end = unix_now() + 600;
+        let claims = json!({ "sub": "orders", "aud": "vault", "iat": end - 900, "exp": end });
+        pod.write("tokens/vault", &signer.sign(&claims));
+        // The pod is on the host's network, so its health port has to be one that is free there.
+        let health = health.replace("PORT", &support::free_pair().to_string());
+        let config = format!(
+            r#"{defaults}
+stores:
+  vault:
+    kind: vault
+    address: {}
+    login: {{ jwt: {{ role: orders, token_file: /var/run/secrets/tokens/vault }} }}
+secrets:
+  app: {{ from: "vault:secret/data/app", refresh: 500ms }}
+files:
+  app.key: {{ from: app.key }}
+  conf/app.env: {{ format: dotenv, from: {{ KEY: app.key }} }}
+volume: {{ path: /run/secrets/sidekey, keep_previous: 1s }}
+state: {{ path: /run/sidekey }}
+health: {{ listen: "{health}" }}
+"#,
+            bao.address()
+        );
+        pod.write("etc/config.yaml", &config);
+        Story { bao, pod }
+    }
+
+    fn tell(&self) {
+        let pod = &self.pod;
+        self.rotate("one");
+        let init = pod.init();
+        assert!(init.status.success(), "init: {}", text(&init.stderr));
+        assert!(fs::exists(pod.path("volume/..data/app.key")).unwrap());
+        pod.start_sidecar();
+        self.becomes_healthy();
+        pod.start_application();
+        self.application_sees("one");
+
+        self.rotate("two");
+        self.application_sees("two");
+        self.neighbours_see_nothing();
+
+        pod.kill_sidecar();
+        let read = pod.in_application(APPLICATION, &["cat", "/secrets/conf/app.env"]);
+        assert!(text(&read.stdout).contains("two"), "{}", text(&read.stderr));
+        assert!(!pod.in_sidecar(&["/sidekey", "health", "--live"]).status.success());
+        self.rotate("three");
+        pod.restart_sidecar();
+        self.application_sees("three");
+        self.becomes_healthy();
+
+        self.nothing_is_left_over();
+        assert_eq!(self.logins(), 1, "init, run and its restart share one login");
+        assert_eq!(pod.stop_sidecar(), "0", "the exit code after SIGTERM");
+        assert_eq!(pod.application_said(), ["sees one", "sees two", "sees three"]);
+        self.nothing_is_left_over();
+    }
+
+    fn rotate(&self, key: &str) {
+        self.bao.write("app", &json!({ "key": key }));
+    }
+
+    fn application_sees(&self, key: &str) {
+        let line = format!("sees {key}");
+        eventually(&line, || self.pod.application_said().last() == Some(&line));
+    }
+
+    fn becomes_healthy(&self) {
+        for question in ["--startup", "--ready", "--live"] {
+            let ask = || self.pod.in_sidecar(&["/sidekey", "health", question]).status.success();
+            eventually(question, ask);
+        }
+    }
+
+    /// How many tokens the login of the pod has made.
+    fn logins(&self) -> usize {
+        let admin = self.bao.admin();
+        let listed = admin.get("auth/token/accessors?list=true").good().json();
+        let accessors = listed["data"]["keys"].as_array().unwrap().clone();
+        let from_login = |accessor: &&serde_json::Value| {
+            let about = admin.post("auth/token/lookup-accessor", &json!({ "accessor": accessor }));
+            about.good().json()["data"]["path"] == "auth/jwt/login"
+        };
+        accessors.iter().filter(from_login).count()
+    }
+
+    /// Who is in the same pod, even as the same user or as root without capabilities, can't look
+    /// into the sidecar; and the application's user can't read the state, wherever it is mounted.
+    fn neighbours_see_nothing(&self) {
+        let pid = self.pod.sidecar_pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().skip(1).collect::<Vec<_>>()
+        };
+        assert_eq!(field("Uid:"), ["64917"; 4]);
+        assert_eq!(field("Groups:"), ["2000", "64917"]);
+        assert_eq!(field("NoNewPrivs:"), ["1"]);
+        for set in ["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(field(set), ["0000000000000000"], "{set}");
+        }
+        // What a process that is not dumpable has in /proc belongs to root.
+        assert_eq!(fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0);
+
+        let inside = *field("NSpid:").last().unwrap();
+        for user in [APPLICATION, "64917:64917", "0:0"] {
+            let own = self.pod.in_application(user, &["cat", "/proc/self/environ"]);
+            assert!(own.status.success(), "{user} can't even read its own: {}", text(&own.stderr));
+            for file in ["environ", "mem", "maps", "fd/0", "root/run/sidekey/state.json"] {
+                let path = format!("/proc/{inside}/{file}");
+                refused(
+                    &format!("{user}: {path}"),
+                    &self.pod.in_application(user, &["cat", &path]),
+                );
+            }
+        }
+        let state = format!("{}:/state:ro", self.pod.path("state").display());
+        let options = ["--volume", &state, "--user", APPLICATION];
+        refused("the state", &self.pod.busybox(&options, &["cat", "/state/state.json"]));
+    }
+
+    /// The volume shows one generation, the state is one file, and both belong to whom they should.
+    fn nothing_is_left_over(&self) {
+        let volume = self.pod.path("volume");
+        let current = || fs::read_link(volume.join("..data")).unwrap().display().to_string();
+        // The generation before lives out its time.
+        let expected =
+            || BTreeSet::from(["..data".into(), current(), "app.key".into(), "conf".into()]);
+        eventually("one generation, and nothing else", || names(&volume) == expected());
+        let state = names(&self.pod.path("state"));
+        assert!(state.contains("state.json"), "{state:?}");
+        assert!(
+            state.iter().all(|name| ["state.json", "health.sock"].contains(&&**name)),
+            "{state:?}"
+        );
+
+        let owner = |path: &Path| {
+            let meta = fs::symlink_metadata(path).unwrap();
+            (meta.mode() & 0o777, meta.uid(), meta.gid())
+        };
+        assert_eq!(owner(&volume.join(current())), (0o750, SIDEKEY, SHARED));
+        for file in ["..data/app.key", "..data/conf/app.env"] {
+            assert_eq!(owner(&volume.join(file)), (0o440, SIDEKEY, SHARED), "{file}");
+        }
+        assert_eq!(owner(&self.pod.path("state/state.json")), (0o600, SIDEKEY, SIDEKEY));
+    }
+}
+
+/// A program that was told that it may not.
+#[track_caller]
+fn refused(what: &str, output: &Output) {
+    let said = text(&output.stderr);
+    assert!(!output.status.success(), "{what}: allowed");
+    assert!(said.contains("Permission denied"), "{what}: {said}");
+}
+
+/// Waits until `done`; a failure says what for.
+#[track_caller]
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Every file below a directory, as a path from it.
+fn files_below(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            } else {
+                let path = entry.path();
+                found.push(format!("/{}", path.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    found
+}
