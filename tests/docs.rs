@@ -1,0 +1,73 @@
+//! What the docs claim: their configs are valid, the first one works as written, and every reason is
+//! explained.
+
+#![cfg(all(feature = "vault", feature = "local"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/agent.rs"]
+mod agent;
+mod support;
+
+use agent::{Place, eventually, exits};
+use serde_json::json;
+use sidekey::agent::reason::Reason;
+use support::Bao;
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The fenced YAML blocks of a page.
+fn yaml(page: &str) -> Vec<String> {
+    let blocks = page.split("```yaml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_first_config_of_the_readme_works_as_written() {
+    let (bao, place) = (Bao::dev(), Place::new());
+    bao.write("stripe", &json!({ "api_key": "sk-first" }));
+    let config = yaml(&read("README.md")).remove(0);
+    let volume = place.path("volume").display().to_string();
+    assert!(config.contains("/dev/shm/sidekey-demo"));
+    place.write("sidekey.yaml", config.replace("/dev/shm/sidekey-demo", &volume));
+    let sidekey = |args: &[&str]| {
+        let mut command = place.command(args);
+        command.env("BAO_ADDR", bao.address()).env("BAO_TOKEN", &bao.root);
+        command
+    };
+    exits(&sidekey(&["check"]).output().unwrap(), 0);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let health = format!("health: {{ listen: \"127.0.0.1:{port}\" }}\n");
+    place.write("sidekey.yaml", read_config(&place) + &health);
+    let mut child = sidekey(&["run"]).spawn().unwrap();
+    eventually("the first value", || place.text("stripe.key") == "sk-first");
+    bao.write("stripe", &json!({ "api_key": "sk-second" }));
+    eventually("the second value", || place.text("stripe.key") == "sk-second");
+    assert!(place.text("app.env").contains("sk-second"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn read_config(place: &Place) -> String {
+    std::fs::read_to_string(place.path("sidekey.yaml")).unwrap()
+}
+
+#[test]
+fn every_config_of_the_readme_is_valid() {
+    let place = Place::new();
+    for config in yaml(&read("README.md")) {
+        place.write("sidekey.yaml", &config);
+        let mut check = place.command(&["check"]);
+        let check = check.env("BAO_ADDR", "http://127.0.0.1:8200").env("BAO_TOKEN", "t");
+        exits(&check.output().unwrap(), 0);
+    }
+}
+
+#[test]
+fn every_reason_is_explained_in_the_operations_page() {
+    let page = read("docs/operations.md");
+    for reason in Reason::ALL {
+        assert!(page.contains(&format!("| `{reason}` |")), "`{reason}` is not explained");
+    }
+}
