@@ -40,6 +40,21 @@ fn a_pod_with_an_fs_group_lives_through_a_rotation_and_a_kill() {
 }
 
 #[test]
+fn an_application_of_the_same_user_is_told_by_a_signal() {
+    let hook = "on_change: [{ signal: { send: SIGHUP, to: { cmdline: \"cd /secrets\" } } }]";
+    let story = Story::new("mode=2777,gid=2000", hook, "unix:/run/sidekey/health.sock");
+    story.delivers("one");
+    story.pod.start_application("64917:2000");
+    story.application_sees("one");
+    story.rotate("two");
+    let both =
+        |said: &[String]| ["told", "sees two"].iter().all(|line| said.contains(&(*line).into()));
+    eventually("a SIGHUP and the new value", || both(&story.pod.application_said()));
+    let told = story.pod.application_said().iter().filter(|line| *line == "told").count();
+    assert_eq!(told, 1, "one rotation is told once");
+}
+
+#[test]
 fn the_image_holds_the_binary_and_the_tls_roots_and_nothing_else() {
     let pod = Pod::new("mode=0777");
     let root = pod.good(&["image", "mount", IMAGE]);
@@ -79,7 +94,7 @@ struct Story {
 }
 
 impl Story {
-    fn new(volume_root: &str, defaults: &str, health: &str) -> Story {
+    fn new(volume_root: &str, more: &str, health: &str) -> Story {
         let (bao, pod) = (Bao::dev(), Pod::new(volume_root));
         let signer = Signer::new();
         bao.policy("reader", &[("secret/data/*", &["read"])]);
@@ -99,7 +114,7 @@ impl Story {
         // The pod is on the host's network, so its health port has to be one that is free there.
         let health = health.replace("PORT", &support::free_pair().to_string());
         let config = format!(
-            r#"{defaults}
+            r#"{more}
 stores:
   vault:
     kind: vault
@@ -122,13 +137,8 @@ health: {{ listen: "{health}" }}
 
     fn tell(&self) {
         let pod = &self.pod;
-        self.rotate("one");
-        let init = pod.init();
-        assert!(init.status.success(), "init: {}", text(&init.stderr));
-        assert!(fs::exists(pod.path("volume/..data/app.key")).unwrap());
-        pod.start_sidecar();
-        self.becomes_healthy();
-        pod.start_application();
+        self.delivers("one");
+        pod.start_application(APPLICATION);
         self.application_sees("one");
 
         self.rotate("two");
@@ -149,6 +159,16 @@ health: {{ listen: "{health}" }}
         assert_eq!(pod.stop_sidecar(), "0", "the exit code after SIGTERM");
         assert_eq!(pod.application_said(), ["sees one", "sees two", "sees three"]);
         self.nothing_is_left_over();
+    }
+
+    /// The init container delivers, then the sidecar takes over.
+    fn delivers(&self, key: &str) {
+        self.rotate(key);
+        let init = self.pod.init();
+        assert!(init.status.success(), "init: {}", text(&init.stderr));
+        assert!(fs::exists(self.pod.path("volume/..data/app.key")).unwrap());
+        self.pod.start_sidecar();
+        self.becomes_healthy();
     }
 
     fn rotate(&self, key: &str) {

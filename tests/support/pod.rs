@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its helper cannot help")]
 #![expect(clippy::disallowed_methods, reason = "the test runs podman and mount")]
-#![allow(clippy::expect_used, reason = "a part that is missing is named")]
+#![expect(clippy::print_stderr, reason = "what the containers said belongs beside the failure")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 /// The image under test, as `make image` names it.
 pub(crate) const IMAGE: &str = concat!("localhost/sidekey:", env!("CARGO_PKG_VERSION"));
+/// What every pod of these tests is called, before the number of the process and its own.
+const PREFIX: &str = "sidekey-test-";
 /// Debian's static shell, the whole of the application's image.
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -32,8 +34,9 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 "#;
 
-/// The application: says each new value of a file, read as the README tells readers to.
+/// The application: says each new value of a file, read as the docs tell readers to, and each SIGHUP.
 const APPLICATION: &str = r#"
+trap 'echo told' HUP
 cd /secrets
 while :; do
   now=$(/bin/busybox cat ..data/app.key)
@@ -54,8 +57,8 @@ impl Pod {
     pub(crate) fn new(volume_root: &str) -> Pod {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sidekey-test-{}-{number}", std::process::id());
-        let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&format!("{name}.")).tempdir().unwrap();
         let pod = Pod { name, dir };
         for name in ["etc", "tokens", "application"] {
             fs::create_dir(pod.path(name)).unwrap();
@@ -64,6 +67,7 @@ impl Pod {
         pod.mount("volume", volume_root);
         pod.mount("state", "mode=0777");
         fs::write(pod.path("containers.conf"), CONTAINERS_CONF).unwrap();
+        pod.remove_leftovers();
         pod.build_application();
         pod.create();
         pod
@@ -91,11 +95,11 @@ impl Pod {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// Starts the application.
-    pub(crate) fn start_application(&self) {
+    /// Starts the application as this user.
+    pub(crate) fn start_application(&self, user: &str) {
         let volume = self.bind("volume", "/secrets:ro");
         let name = self.container("application");
-        let options = ["--detach", "--name", &name, "--user", "20001:2000", "--volume", &volume];
+        let options = ["--detach", "--name", &name, "--user", user, "--volume", &volume];
         let output = self.run(&options, &self.name, &[BUSYBOX, "sh", "-c", APPLICATION]);
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
@@ -203,6 +207,30 @@ impl Pod {
         self.good(&["build", "--quiet", "--tag", &self.name, context.to_str().unwrap()]);
     }
 
+    /// Removes a pod with all that was made for it.
+    fn remove(&self, name: &str) {
+        self.podman(&["pod", "rm", "--force", "--time", "0", name]);
+        self.podman(&["rmi", "--force", name]);
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        for path in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+            if path.contains(&format!("/{name}.")) {
+                let _ = Command::new("umount").args(["--lazy", path]).status();
+            }
+        }
+    }
+
+    /// What a run of these tests left that somebody ended by force.
+    fn remove_leftovers(&self) {
+        // No list, while another test removes its pod, is no failure: the next test looks again.
+        let pods = self.podman(&["pod", "ps", "--format", "{{.Name}}"]);
+        for name in text(&pods.stdout).lines() {
+            let run = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+            if run.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                self.remove(name);
+            }
+        }
+    }
+
     /// The pod, held open by the application's image, so that podman builds none of its own.
     fn create(&self) {
         let mut args = vec!["pod", "create", "--name", &self.name];
@@ -237,11 +265,7 @@ impl Drop for Pod {
                 eprintln!("--- {what} ---\n{}{}", text(&logs.stdout), text(&logs.stderr));
             }
         }
-        self.podman(&["pod", "rm", "--force", "--time", "0", &self.name]);
-        self.podman(&["rmi", "--force", &self.name]);
-        for name in ["volume", "state"] {
-            let _ = Command::new("umount").arg("--lazy").arg(self.path(name)).status();
-        }
+        self.remove(&self.name);
     }
 }
 
