@@ -306,12 +306,18 @@ fn a_roll_back_puts_the_old_files_back_as_a_new_generation_and_remembers_the_ref
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!((place.generation().as_deref(), place.text("app.key").as_str()), (Some("3"), "one"));
     agent.kill();
-    let _agent = place.run();
+    let agent = place.run();
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!((place.generation().as_deref(), place.text("app.key").as_str()), (Some("3"), "one"));
+    assert!(place.says("rolled_back"), "a restart does not forget it");
+    // And an `init` that is run again ends, though the store has nothing new that may be used.
+    agent.kill();
+    exits(&place.sidekey(&["init"]), 0);
+    let _agent = place.run();
     app.answers(200);
     bao.write("app", &json!({ "key": "good" }));
     eventually("a newer version", || place.text("app.key") == "good");
+    eventually("readiness", || place.ready().is_some_and(|r| r["ready"] == json!(true)));
 }
 
 #[test]

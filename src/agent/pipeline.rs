@@ -249,11 +249,8 @@ impl Pipeline {
     /// secret that can't be had while its files are there from an earlier start is no reason to wait.
     fn is_delivered_anew(&self) -> bool {
         self.started
-            && self
-                .secrets
-                .values()
-                .all(|secret| secret.latest.is_some() || secret.failure.is_some())
-            && self.groups.iter().all(|group| group.moved.is_none() || group.refused.is_some())
+            && self.secrets.values().all(Tracked::was_asked)
+            && self.settle.ends().is_none()
             && self.carriers.values().all(|carrier| !carrier.dirty)
     }
 
@@ -303,8 +300,8 @@ impl Pipeline {
     /// Looks at start whether hooks could be carried out, so that nobody learns it at the first
     /// rotation.
     async fn probe_hooks(&self) {
-        for teller in &self.tellers {
-            for report in teller.hook.probe().await {
+        for hook in self.tellers.iter().filter_map(|teller| teller.hook.clone()) {
+            for report in hook.probe().await {
                 say_error(&report);
             }
         }

@@ -86,7 +86,7 @@ fn deliver(
         Mode::Stay => config_source(source),
         Mode::Once => None,
     };
-    let pipeline = Pipeline::build(config, watched, helper, observe.clone())?;
+    let pipeline = Pipeline::build(config, watched, helper, mode, observe.clone())?;
     let locked = crate::sandbox::locked_in();
 
     let runtime =

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::agent::rotate::Timestamp;
+
 use super::{Event, HookResult, RotationResult, Status};
 
 type Labels = Vec<(&'static str, String)>;
@@ -88,23 +90,24 @@ impl Metrics {
         self.hooks.get_or_create(&label("result", result.word())).inc();
     }
 
-    /// Sets what a status says.
-    pub(super) fn set(&self, status: &Status) {
+    /// Sets what a status says at `now`.
+    fn set(&self, status: &Status, now: Timestamp) {
         self.ready.set(i64::from(status.ready));
         self.age.clear();
         self.lease.clear();
         for (name, secret) in &status.secrets {
-            if let Some(age) = secret.age_seconds {
+            if let Some(age) = secret.age(now) {
                 self.age.get_or_create(&label("secret", name)).set(age);
             }
-            if let Some(lease) = secret.lease_seconds {
+            if let Some(lease) = secret.lease(now) {
                 self.lease.get_or_create(&label("secret", name)).set(lease);
             }
         }
     }
 
-    /// The text that a scrape gets (`OpenMetrics`).
-    pub fn text(&self) -> String {
+    /// The text that a scrape gets at `now` (`OpenMetrics`).
+    pub fn text(&self, status: &Status, now: Timestamp) -> String {
+        self.set(status, now);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

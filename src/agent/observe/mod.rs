@@ -42,7 +42,6 @@ impl Observe {
 
     /// Shows how things stand now.
     pub fn show(&self, status: Status) {
-        self.metrics.set(&status);
         *self.status.borrow_mut() = status;
     }
 

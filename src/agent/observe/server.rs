@@ -21,6 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Observe;
 use crate::agent::config::{HealthConfig, Listen};
 use crate::agent::reason::{Reason, Report};
+use crate::agent::rotate;
 
 /// Bytes a request's head may have.
 const HEAD: usize = 8 * 1024;
@@ -185,7 +186,9 @@ impl Desk {
         const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         match (self.kind, method, path) {
             (_, &Method::GET, "/metrics") => {
-                reply(StatusCode::OK, OPEN_METRICS, self.observe.metrics().text())
+                let status = self.observe.status();
+                let text = self.observe.metrics().text(&status.borrow(), rotate::now());
+                reply(StatusCode::OK, OPEN_METRICS, text)
             }
             (Kind::Health, &Method::GET, "/live") => {
                 reply(StatusCode::OK, JSON, r#"{"live":true}"#.to_owned())
@@ -195,7 +198,7 @@ impl Desk {
                 let status = status.borrow();
                 let code =
                     if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                reply(code, JSON, status.to_json())
+                reply(code, JSON, status.to_json(rotate::now()))
             }
             (Kind::Health, &Method::POST, "/quit") if self.quit.is_some() => {
                 self.quit.iter().for_each(|quit| quit.notify_one());

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::agent::reason::Reason;
+use crate::agent::rotate::Timestamp;
 
-/// How things stand, for people, probes and dashboards.
-#[derive(Clone, Debug, Serialize)]
+/// How things stand. Moments, not ages: a reader asks later than the pipeline told.
+#[derive(Clone, Debug)]
 pub struct Status {
     /// Every required file is delivered, and the last rotation was not refused.
     pub ready: bool,
@@ -16,7 +17,6 @@ pub struct Status {
     /// Which protections are in force.
     pub sandbox: Protections,
     /// What is not as it should be; some of it leaves the pod ready.
-    #[serde(serialize_with = "words")]
     pub reasons: Vec<Reason>,
     /// Each secret by its name in the config.
     pub secrets: BTreeMap<String, SecretStatus>,
@@ -25,7 +25,7 @@ pub struct Status {
 /// Which protections of the process are in force.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Protections {
-    /// Where secret bytes are kept: `secret_memory`, `locked` or `plain`.
+    /// Where secret bytes are kept: `secret`, `locked` or `plain`.
     pub memory: &'static str,
     /// Whether others can attach or dump.
     pub dumpable: bool,
@@ -34,21 +34,40 @@ pub struct Protections {
 }
 
 /// How one secret stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct SecretStatus {
     /// Whether there is a value and the last request went well.
     pub ok: bool,
     /// What is wrong.
-    #[serde(serialize_with = "word")]
     pub reason: Option<Reason>,
-    /// Seconds for which it has been wrong.
-    pub since: Option<f64>,
-    /// Seconds since the store last confirmed it.
-    pub age_seconds: Option<f64>,
-    /// Seconds that its lease has left.
-    pub lease_seconds: Option<f64>,
-    /// Seconds until it is asked for again.
-    pub next: Option<f64>,
+    /// Since when it has been wrong.
+    pub since: Option<Timestamp>,
+    /// When the store last confirmed it.
+    pub answered: Option<Timestamp>,
+    /// When its lease ends.
+    pub lease_ends: Option<Timestamp>,
+    /// When it is asked for again.
+    pub next: Option<Timestamp>,
+}
+
+/// The JSON of `/ready`, as the contract has it: ages in seconds.
+#[derive(Serialize)]
+struct View<'a> {
+    ready: bool,
+    generation: u64,
+    sandbox: Protections,
+    reasons: Vec<&'static str>,
+    secrets: BTreeMap<&'a str, SecretView>,
+}
+
+#[derive(Serialize)]
+struct SecretView {
+    ok: bool,
+    reason: Option<&'static str>,
+    since: Option<f64>,
+    age_seconds: Option<f64>,
+    lease_seconds: Option<f64>,
+    next: Option<f64>,
 }
 
 impl Status {
@@ -63,48 +82,70 @@ impl Status {
         }
     }
 
-    /// The JSON of `/ready`.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    /// The JSON of `/ready` at `now`.
+    pub fn to_json(&self, now: Timestamp) -> String {
+        let secrets = self.secrets.iter().map(|(name, secret)| (name.as_str(), secret.view(now)));
+        let view = View {
+            ready: self.ready,
+            generation: self.generation,
+            sandbox: self.sandbox,
+            reasons: self.reasons.iter().map(|reason| reason.word()).collect(),
+            secrets: secrets.collect(),
+        };
+        serde_json::to_string(&view).unwrap_or_default()
     }
 }
 
-#[expect(clippy::ptr_arg, reason = "serde hands over the field's type")]
-fn words<S: serde::Serializer>(reasons: &Vec<Reason>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(reasons.iter().map(|reason| reason.word()))
+impl SecretStatus {
+    /// Seconds since the store last confirmed it.
+    pub fn age(&self, now: Timestamp) -> Option<f64> {
+        self.answered.map(|answered| seconds(answered, now))
+    }
+
+    /// Seconds that its lease has left.
+    pub fn lease(&self, now: Timestamp) -> Option<f64> {
+        self.lease_ends.map(|ends| seconds(now, ends))
+    }
+
+    fn view(&self, now: Timestamp) -> SecretView {
+        SecretView {
+            ok: self.ok,
+            reason: self.reason.map(Reason::word),
+            since: self.since.map(|since| seconds(since, now)),
+            age_seconds: self.age(now),
+            lease_seconds: self.lease(now),
+            next: self.next.map(|next| seconds(now, next)),
+        }
+    }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    clippy::ref_option,
-    reason = "serde hands over the field's type"
-)]
-fn word<S: serde::Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
-    match reason {
-        Some(reason) => to.serialize_str(reason.word()),
-        None => to.serialize_none(),
-    }
+/// Seconds from one moment to a later one; 0 if it is not later.
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.0.saturating_sub(from.0).as_secs_f64()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn the_json_has_the_fields_of_the_contract() {
+    fn the_json_has_the_fields_of_the_contract_and_ages_of_the_moment_it_is_read() {
+        let at = |seconds| Some(Timestamp(Duration::from_secs(seconds)));
         let secret = SecretStatus {
             ok: false,
             reason: Some(Reason::StoreUnreachable),
-            since: Some(3.0),
-            age_seconds: Some(9.5),
-            lease_seconds: None,
-            next: Some(1.0),
+            since: at(97),
+            answered: at(90),
+            lease_ends: None,
+            next: at(101),
         };
         let status =
             Status { secrets: BTreeMap::from([("db".to_owned(), secret)]), ..Status::starting() };
         assert_eq!(
-            status.to_json(),
-            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":""},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":9.5,"lease_seconds":null,"next":1.0}}}"#
+            status.to_json(Timestamp(Duration::from_secs(100))),
+            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":""},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":10.0,"lease_seconds":null,"next":1.0}}}"#
         );
     }
 }

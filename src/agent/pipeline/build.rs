@@ -15,13 +15,13 @@ use crate::agent::store::{Record, Session, Store};
 use crate::agent::volume::{Gap, Level, Volume};
 use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, VolumeName};
 
-use super::Pipeline;
 use super::compose::{Files, Group};
 use super::fetch::Slot;
 use super::hooks::Teller;
 use super::reload::ConfigSource;
 use super::rotation::Carrier;
 use super::tracked::Tracked;
+use super::{Mode, Pipeline};
 
 /// What survives a restart, if there is a place for it.
 pub(super) struct Keeper {
@@ -113,6 +113,7 @@ impl Pipeline {
         config: Config,
         source: Option<ConfigSource>,
         helper: Option<Helper>,
+        mode: Mode,
         observe: Observe,
     ) -> Result<Pipeline, Vec<Report>> {
         let now = rotate::now();
@@ -122,7 +123,7 @@ impl Pipeline {
         let keeper = Rc::new(keeper);
         let key = keeper.digest_key().map_err(|report| vec![report])?;
         let stores = build_stores(&config, &keeper, &Rc::new(key), &mut failures);
-        let tellers = tellers(&config, helper, &mut failures);
+        let tellers = tellers(&config, helper, mode == Mode::Stay, &mut failures);
         let renderer = Renderer::compile(&config.files)
             .map_err(|errors| failures.extend(errors.iter().map(|error| error.report())))
             .ok();
@@ -234,12 +235,18 @@ fn build_stores(
     stores
 }
 
-fn tellers(config: &Config, helper: Option<Helper>, failures: &mut Vec<Report>) -> Vec<Teller> {
+fn tellers(
+    config: &Config,
+    helper: Option<Helper>,
+    tells: bool,
+    failures: &mut Vec<Report>,
+) -> Vec<Teller> {
     let helper = helper.map(Rc::new);
     let (_, places) = hook::commands(&config.on_change);
     let mut tellers = Vec::new();
     for (index, (hook, place)) in config.on_change.iter().zip(places).enumerate() {
-        match Hook::build(index, hook, place, helper.clone()) {
+        let built = tells.then(|| Hook::build(index, hook, place, helper.clone())).transpose();
+        match built {
             Ok(built) => tellers.push(Teller::new(hook.clone(), built)),
             Err(error) => failures.push(error.report()),
         }

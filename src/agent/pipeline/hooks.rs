@@ -19,8 +19,8 @@ use super::rotation::Rotation;
 pub(super) struct Teller {
     /// What the config says.
     pub config: HookConfig,
-    /// The hook itself.
-    pub hook: Rc<Hook>,
+    /// The hook itself; `None` in `init`, which tells nobody: `run` does that.
+    pub hook: Option<Rc<Hook>>,
     /// What is being told now.
     pub telling: Option<Rotation>,
     /// What is to be told after that: the newest, since one notice stands for all before it.
@@ -50,10 +50,10 @@ pub(super) type Telling = LocalBoxFuture<'static, Told>;
 
 impl Teller {
     /// A hook that has told nobody yet.
-    pub fn new(config: HookConfig, hook: Hook) -> Teller {
+    pub fn new(config: HookConfig, hook: Option<Hook>) -> Teller {
         Teller {
             config,
-            hook: Rc::new(hook),
+            hook: hook.map(Rc::new),
             telling: None,
             next: None,
             restarted: None,
@@ -103,8 +103,7 @@ impl Pipeline {
             if teller.telling.is_some() {
                 continue;
             }
-            if let Some(rotation) = teller.next.take() {
-                let hook = Rc::clone(&teller.hook);
+            if let (Some(hook), Some(rotation)) = (teller.hook.clone(), teller.next.take()) {
                 let generation = rotation.generation;
                 teller.telling = Some(rotation);
                 tellings.push(Box::pin(async move {
@@ -200,10 +199,13 @@ impl Pipeline {
     pub(super) fn restart_due(&mut self, now: Timestamp) -> Vec<Restart> {
         let mut restarts: Vec<Restart> = Vec::new();
         for (index, teller) in self.tellers.iter_mut().enumerate() {
-            let due = teller.restart_at.is_some_and(|at| at <= now);
-            if let (true, Some(Otherwise::Restart(target))) = (due, teller_otherwise(teller)) {
-                let (hook, target) = (Rc::clone(&teller.hook), target.clone());
-                teller.restart_at = None;
+            if teller.restart_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            teller.restart_at = None;
+            if let (Some(hook), Some(Otherwise::Restart(target))) =
+                (teller.hook.clone(), teller_otherwise(teller).cloned())
+            {
                 restarts.push(Box::pin(async move { (index, hook.restart(&target).await) }));
             }
         }

@@ -41,7 +41,6 @@ impl Pipeline {
     }
 
     fn secret_status(&self, name: &SecretName, secret: &Tracked, now: Timestamp) -> SecretStatus {
-        let seconds = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0).as_secs_f64();
         let failed = secret.failure.as_ref().map(|failure| (failure.report.reason, failure.since));
         let refused = self.groups.iter().find_map(|group| {
             let refusal = group.refused.as_ref().filter(|r| r.secrets.is_empty())?;
@@ -49,28 +48,29 @@ impl Pipeline {
         });
         let stale = self.is_stale(secret, now).then_some(Reason::Stale);
         let doubted = secret.went_back.is_doubted().then_some(Reason::VersionWentBack);
-        let reason = failed.map(|(reason, _)| reason).or(refused).or(doubted).or(stale);
+        let rolled_back = secret.is_refused().then_some(Reason::RolledBack);
+        let failed_for = failed.map(|(reason, _)| reason);
+        let reason = failed_for.or(refused).or(rolled_back).or(doubted).or(stale);
         let next = secret.due.map(|due| {
             let gate =
                 self.stores.get(&secret.config.from.store).and_then(|slot| slot.gate.opens());
-            seconds(now, due.max(gate.unwrap_or_default()))
+            due.max(gate.unwrap_or_default())
         });
         SecretStatus {
             ok: reason.is_none() && secret.latest.is_some(),
             reason: reason.or_else(|| secret.latest.is_none().then_some(Reason::Starting)),
-            since: failed.map(|(_, since)| seconds(since, now)),
-            age_seconds: secret.answered.map(|answered| seconds(answered, now)),
-            lease_seconds: None,
+            since: failed.map(|(_, since)| since),
+            answered: secret.answered,
+            lease_ends: None,
             next,
         }
     }
 
     fn is_stale(&self, secret: &Tracked, now: Timestamp) -> bool {
         let limit = self.config.when_down.serve_stale_for;
-        match (limit, secret.answered) {
-            (Some(limit), Some(answered)) => now.0.saturating_sub(answered.0) > limit,
-            _ => false,
-        }
+        // What an earlier process delivered is at least as old as this one.
+        let known = secret.answered.unwrap_or(secret.born);
+        limit.is_some_and(|limit| now.0.saturating_sub(known.0) > limit)
     }
 
     /// Every required file is delivered, and the last rotation was not refused. One failed fetch is
@@ -78,7 +78,7 @@ impl Pipeline {
     fn is_ready(&self) -> bool {
         let Then::Keep = self.config.when_down.then;
         self.started
-            && self.rolled_back.is_none()
+            && !self.secrets.values().any(Tracked::is_refused)
             && self.carriers.values().all(|carrier| carrier.failure.is_none())
             && self.groups.iter().all(|group| match &group.refused {
                 Some(refusal) => !refusal.secrets.is_empty(),
@@ -112,7 +112,7 @@ impl Pipeline {
                 reasons.insert(Reason::Unconfirmed);
             }
         }
-        if self.rolled_back.is_some() {
+        if self.secrets.values().any(Tracked::is_refused) {
             reasons.insert(Reason::RolledBack);
         }
         reasons

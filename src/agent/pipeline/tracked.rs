@@ -31,6 +31,8 @@ pub(super) struct Tracked {
     pub seen: Option<Version>,
     /// A version that the application refused; it is not offered again.
     pub refused: Option<Version>,
+    /// When this process began to look after it.
+    pub born: Timestamp,
     /// When the store last answered for it, whatever the answer's version.
     pub answered: Option<Timestamp>,
     /// When it is asked for next; `None` while a request is out, and for ever if pinned.
@@ -47,15 +49,16 @@ pub(super) struct Tracked {
 
 impl Tracked {
     /// A secret that nobody asked for yet; it is due at once.
-    pub fn new(config: SecretConfig, due: Timestamp) -> Tracked {
+    pub fn new(config: SecretConfig, now: Timestamp) -> Tracked {
         Tracked {
+            born: now,
             config,
             latest: None,
             before: None,
             seen: None,
             refused: None,
             answered: None,
-            due: Some(due),
+            due: Some(now),
             asked: false,
             failure: None,
             backoff: Backoff::default(),
@@ -74,6 +77,16 @@ impl Tracked {
     /// Whether the first start succeeds without it.
     pub fn is_forgiven(&self) -> bool {
         self.config.optional
+    }
+
+    /// Whether the store said anything about it since the start of this process.
+    pub fn was_asked(&self) -> bool {
+        self.answered.is_some() || self.failure.is_some()
+    }
+
+    /// Whether the application refused the newest version that the store has.
+    pub fn is_refused(&self) -> bool {
+        self.refused.is_some() && self.refused == self.seen
     }
 
     /// Whether the store has to be asked again to know that it did not move since `at`.
