@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("agent/rotate", "agent::rotate"),
     ("agent/state", "agent::state"),
     ("agent/observe", "agent::observe"),
-    ("agent/local.rs", "agent::local"),
+    ("agent/local", "agent::local"),
     ("agent/pipeline", "agent::pipeline"),
     ("agent/cli", "agent::cli"),
     ("bin", "bin"),
@@ -47,7 +47,7 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/render/", "templates, formats and checks"),
     ("agent/volume/", "the files"),
     ("agent/state", "what a restart needs"),
-    ("agent/local.rs", "the local store's commands"),
+    ("agent/local", "the local store's commands"),
     ("agent/cli/get.rs", "its output is the secret"),
 ];
 

@@ -82,7 +82,7 @@ fn an_editor_changes_the_text_in_memory_and_nothing_of_it_stays() {
     // A mistake saves nothing, and neither does an editor that fails.
     let before = std::fs::read(place.path("s.age")).unwrap();
     let stderr = exits(&edit("sed -i s/db:/[/", &[]), 65);
-    assert!(stderr.contains("not valid YAML"), "{stderr}");
+    assert!(stderr.contains("this is not YAML"), "{stderr}");
     exits(&edit("false", &[]), 78);
     assert_eq!(std::fs::read(place.path("s.age")).unwrap(), before);
 
@@ -118,6 +118,120 @@ fn a_changed_local_store_is_noticed_without_waiting_for_the_refresh() {
 }
 
 #[test]
+fn binary_values_come_back_byte_for_byte() {
+    let place = Place::new();
+    keygen(&place, "key.txt");
+    let every: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    exits(&local(&place, &["set", "s.age", "tls.keystore"], &every), 0);
+    exits(&local(&place, &["set", "s.age", "tls.password"], b"x"), 0);
+    assert_eq!(local(&place, &["get", "s.age", "tls.keystore"], b"").stdout, every);
+}
+
+#[test]
+fn what_is_missing_or_does_not_fit_has_its_exit_code_and_a_way_out() {
+    let place = Place::new();
+    let stderr = exits(&local(&place, &["get", "s.age", "db"], b""), 75);
+    assert!(stderr.contains("sidekey local keygen"), "{stderr}");
+    keygen(&place, "key.txt");
+    let stderr = exits(&local(&place, &["get", "s.age", "db"], b""), 75);
+    assert!(stderr.contains("sidekey local set"), "{stderr}");
+    exits(&local(&place, &["set", "s.age", "db.password"], b"hunter2"), 0);
+    let stderr = exits(&local(&place, &["get", "s.age", "bd.password"], b""), 66);
+    assert!(stderr.contains("did you mean `db`?"), "{stderr}");
+    let stderr = exits(&local(&place, &["get", "s.age", "db.pasword"], b""), 65);
+    assert!(stderr.contains("did you mean `password`?"), "{stderr}");
+    let whole = std::fs::read(place.path("s.age")).unwrap();
+    std::fs::write(place.path("s.age"), &whole[..whole.len() / 2]).unwrap();
+    let stderr = exits(&local(&place, &["get", "s.age", "db"], b""), 65);
+    assert!(stderr.contains("cut off"), "{stderr}");
+    std::fs::write(place.path("s.age"), "db: {password: hunter2}\n").unwrap();
+    let stderr = exits(&local(&place, &["set", "s.age", "db.user"], b"u"), 65);
+    assert!(stderr.contains("not made by age") && !stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    keygen(&place, "key.txt");
+    let set = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(place.path("key.txt"), permissions).unwrap();
+        exits(&local(&place, &["set", "s.age", "x"], b"y"), 0)
+    };
+    assert!(!set(0o600).contains("warning"));
+    let stderr = set(0o644);
+    assert!(stderr.contains("warning: everybody may read the key"), "{stderr}");
+}
+
+#[test]
+fn nobody_who_could_open_a_file_is_shut_out_without_a_word() {
+    let place = Place::new();
+    let both = [keygen(&place, "key.txt"), keygen(&place, "friend.txt")];
+    // As age's own tool makes it: nothing in the file names whom it is for.
+    let plain = sidekey::secret::SecretBytes::copy_of(b"# mine\nx: y\n");
+    let sealed = sidekey::agent::store::local::seal(&plain, &both).unwrap();
+    std::fs::write(place.path("s.age"), sealed).unwrap();
+    let edit = |args: &[&str]| {
+        let mut command = place.command(&[&["local", "edit", "s.age"], args].concat());
+        command.current_dir(place.path("")).env("VISUAL", "true").stdin(Stdio::null());
+        command.output().unwrap()
+    };
+    let stderr = exits(&local(&place, &["set", "s.age", "x"], b"z"), 78);
+    assert!(stderr.contains("2 keys can open it and only 1"), "{stderr}");
+    exits(&edit(&[]), 78);
+    exits(&edit(&["--recipient", &both[1]]), 0);
+    exits(&local(&place, &["set", "s.age", "x"], b"z"), 0);
+    let got = local(&place, &["get", "s.age", "x", "--key-file", "friend.txt"], b"");
+    assert_eq!(got.stdout, b"z");
+}
+
+#[test]
+fn an_edit_never_undoes_what_somebody_else_did_meanwhile() {
+    let place = Place::new();
+    keygen(&place, "key.txt");
+    exits(&local(&place, &["set", "s.age", "x"], b"first"), 0);
+    let editor = format!(
+        "#!/bin/sh\nprintf second | {} local set s.age --key-file key.txt x\necho 'y: 1' >> \"$1\"\n",
+        agent::SIDEKEY
+    );
+    let script = place.path("editor");
+    std::fs::write(&script, editor).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let mut command = place.command(&["local", "edit", "s.age"]);
+    command.current_dir(place.path("")).env("VISUAL", &script).stdin(Stdio::null());
+    let stderr = exits(&command.output().unwrap(), 75);
+    assert!(stderr.contains("meantime"), "{stderr}");
+    assert_eq!(local(&place, &["get", "s.age", "x"], b"").stdout, b"second");
+}
+
+#[test]
+fn a_store_that_was_broken_and_mended_is_read_at_once() {
+    let place = Place::new();
+    keygen(&place, "key.txt");
+    exits(&local(&place, &["set", "s.age", "db.password"], b"one"), 0);
+    place.config(
+        "stores:\n  dev: { kind: local, file: DIR/s.age, key_file: DIR/key.txt }\n\
+         secrets:\n  user: { from: \"dev:db#user\", refresh: 1h, optional: true }\n  \
+         word: { from: \"dev:db#password\", refresh: 1h }\n\
+         files:\n  password: { from: word }\n  user: { from: user }\n",
+    );
+    let _agent = place.run();
+    assert_eq!(place.text("password"), "one");
+    let good = std::fs::read(place.path("s.age")).unwrap();
+    std::fs::write(place.path("s.age"), b"broken").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(place.text("password"), "one", "the last good one stays");
+    std::fs::write(place.path("s.age"), good).unwrap();
+    exits(&local(&place, &["set", "s.age", "db.user"], b"ada"), 0);
+    exits(&local(&place, &["set", "s.age", "db.password"], b"two"), 0);
+    agent::eventually("both new values", || {
+        place.text("password") == "two" && place.text("user") == "ada"
+    });
+}
+
+#[test]
 fn the_quick_start_tells_its_story_to_the_end() {
     let binary = Path::new(agent::SIDEKEY).with_file_name("examples").join("quickstart");
     let output = Command::new(binary).output().unwrap();
@@ -126,4 +240,21 @@ fn the_quick_start_tells_its_story_to_the_end() {
     for part in ["now has second-password", "field_missing", "now has third-password", "done:"] {
         assert!(story.contains(part), "{story}");
     }
+}
+
+#[test]
+fn an_interrupt_while_editing_leaves_no_plaintext_behind() {
+    let place = Place::new();
+    keygen(&place, "key.txt");
+    exits(&local(&place, &["set", "s.age", "db.password"], b"hunter2"), 0);
+    let script = place.write("editor.sh", "kill -INT $PPID\nkill -TERM $PPID\nsleep 0.2\nexit 3\n");
+    let mut command = place.command(&["local", "edit", "s.age"]);
+    command.current_dir(place.path("")).env("VISUAL", format!("sh {}", script.display()));
+    command.env("XDG_RUNTIME_DIR", place.path("")).stdin(Stdio::null());
+    let stderr = exits(&command.output().unwrap(), 78);
+    assert!(stderr.contains("exit status: 3"), "{stderr}");
+    let left = std::fs::read_dir(place.path("")).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("sidekey-edit")
+    });
+    assert_eq!(left.count(), 0);
 }

@@ -1,5 +1,7 @@
 //! `local`: the encrypted local store from the command line.
 
+use std::io::Write;
+
 use super::args::{LocalCommand, LocalStoreArgs};
 use super::get::write;
 use super::{complain, print};
@@ -39,6 +41,15 @@ pub(super) fn local(command: LocalCommand) -> Exit {
     }
 }
 
+/// A report about something that is done all the same.
+fn warning(report: &Report) -> String {
+    report.to_string().replacen("error:", "warning:", 1)
+}
+
 fn store(args: &LocalStoreArgs) -> Store<'_> {
-    Store { file: &args.file, key_file: &args.key_file }
+    let store = Store { file: &args.file, key_file: &args.key_file };
+    if let Some(remark) = store.remark() {
+        let _ = writeln!(std::io::stderr().lock(), "{}", warning(&remark));
+    }
+    store
 }

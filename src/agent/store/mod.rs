@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use error::{Retry, Scope, StoreError};
 
 use crate::agent::config::{Engine, SecretRef, StoreKind};
+use crate::agent::reason::Report;
 use crate::sandbox::door::Door;
 use crate::secret::{DigestKey, Lease, Secret, SecretBytes, StoreName, Version};
 
@@ -100,7 +101,7 @@ impl Store {
             #[cfg(feature = "local")]
             StoreKind::Local(config) => {
                 drop((session, record));
-                Ok(Store::Local(local::LocalStore::build(name, config, digest_key)?))
+                Ok(Store::Local(local::LocalStore::build(config, digest_key)?))
             }
             #[allow(unreachable_patterns, reason = "with every kind built in, none is left")]
             _ => {
@@ -160,6 +161,16 @@ impl Store {
             Store::Vault(_) => None,
             #[cfg(feature = "local")]
             Store::Local(ref store) => Some(store.watch()),
+        }
+    }
+
+    /// What is not as safe as it could be, to be said at the start.
+    pub fn remarks(&self) -> Vec<Report> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(_) => Vec::new(),
+            #[cfg(feature = "local")]
+            Store::Local(ref store) => store.remarks(),
         }
     }
 }

@@ -1,118 +1,123 @@
-//! age (<https://age-encryption.org/v1>): the key, opening and sealing.
+//! age around a local store: keys, recipients, opening and sealing.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::str::FromStr;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::ExposeSecret;
 use age::x25519::{Identity, Recipient};
 use age::{DecryptError, Decryptor, Encryptor};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
-use super::{Fault, MAX_FILE};
+use super::error::LocalFault;
 use crate::secret::SecretBytes;
 
-/// The identities of a key file.
-pub struct Key {
-    identities: Vec<Identity>,
-}
+/// What every age file begins with: <https://age-encryption.org/v1>.
+const MAGIC: [u8; 22] = *b"age-encryption.org/v1\n";
 
-/// A new key: what belongs into the file, and the public recipient.
-pub fn generate_key() -> (SecretBytes, String) {
-    let identity = Identity::generate();
-    let recipient = identity.to_public().to_string();
-    let secret = identity.to_string();
-    let text = format!("# public key: {recipient}\n{}\n", secret.expose_secret());
-    (SecretBytes::from(text), recipient)
-}
+/// And what its armor begins with.
+const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+
+/// The X25519 identities of a key file.
+pub struct Key(Vec<Identity>);
 
 impl Key {
-    /// Reads a key file: identities one a line, comments and empty lines between them.
-    pub fn read(mut text: Vec<u8>, file: &Path) -> Result<Key, Fault> {
-        let no_key = || Fault::NoKey { file: file.to_owned() };
-        let lines = std::str::from_utf8(&text).map_err(|_| no_key())?.lines().map(str::trim);
-        let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let identities: Result<Vec<Identity>, _> = keys.map(Identity::from_str).collect();
-        text.zeroize();
-        let identities = identities.map_err(|_| no_key())?;
-        if identities.is_empty() { Err(no_key()) } else { Ok(Key { identities }) }
-    }
-
-    /// Decrypts a file, armoured or binary.
-    pub fn open(&self, sealed: &[u8]) -> Result<SecretBytes, Fault> {
-        let decryptor = Decryptor::new(ArmoredReader::new(sealed)).map_err(|e| match e {
-            // The header ended before it began.
-            DecryptError::Io(_) => Fault::NotAge,
-            e => fault(&e),
-        })?;
-        let identities = self.identities.iter().map(|identity| identity as &dyn age::Identity);
-        let mut reader = decryptor.decrypt(identities).map_err(|e| fault(&e))?;
-        // The text is shorter than what carries it, so this never grows and leaves no copies.
-        let mut text = Vec::with_capacity(sealed.len());
-        reader.by_ref().take(MAX_FILE as u64).read_to_end(&mut text).map_err(|_| Fault::Damaged)?;
-        Ok(SecretBytes::from(text))
-    }
-
-    /// Encrypts `text` for this key and for further recipients, armoured.
-    pub fn seal(&self, text: &SecretBytes, more: &[String]) -> Result<Vec<u8>, Fault> {
-        let mut recipients: Vec<Recipient> =
-            self.identities.iter().map(Identity::to_public).collect();
-        for text in more {
-            let recipient = Recipient::from_str(text)
-                .map_err(|_| Fault::NotARecipient { text: text.clone() })?;
-            if recipients.iter().all(|known| known.to_string() != *text) {
-                recipients.push(recipient);
+    /// Reads a key file: one `AGE-SECRET-KEY-1…` a line, comments and empty lines between them.
+    pub fn parse(bytes: &[u8]) -> Result<Key, LocalFault> {
+        let mut identities = Vec::new();
+        for (i, line) in bytes.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
             }
+            let identity = std::str::from_utf8(line).ok().and_then(|l| Identity::from_str(l).ok());
+            identities.push(identity.ok_or(LocalFault::KeyLine { line: i + 1 })?);
         }
-        let damaged = |_| Fault::Damaged;
-        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
-        let encryptor = Encryptor::with_recipients(recipients).map_err(|_| Fault::Damaged)?;
-        let mut sealed = Vec::with_capacity(2 * text.len() + 1024);
-        let armor = ArmoredWriter::wrap_output(&mut sealed, Format::AsciiArmor).map_err(damaged)?;
-        let mut writer = encryptor.wrap_output(armor).map_err(damaged)?;
-        writer.write_all(text.expose()).map_err(damaged)?;
-        writer.finish().and_then(ArmoredWriter::finish).map_err(damaged)?;
-        Ok(sealed)
+        if identities.is_empty() { Err(LocalFault::KeyEmpty) } else { Ok(Key(identities)) }
+    }
+
+    /// Makes a new key: the text of its file, and its public half.
+    pub fn generate() -> (SecretBytes, String) {
+        let identity = Identity::generate();
+        let public = identity.to_public().to_string();
+        let secret = identity.to_string();
+        let text = Zeroizing::new(format!("# public key: {public}\n{}\n", secret.expose_secret()));
+        (SecretBytes::copy_of(text.as_bytes()), public)
+    }
+
+    /// The public halves, for whom a store of this key is sealed.
+    pub fn recipients(&self) -> Vec<String> {
+        self.0.iter().map(|identity| identity.to_public().to_string()).collect()
+    }
+
+    /// Decrypts a store, armored or binary.
+    pub fn open(&self, sealed: &[u8]) -> Result<SecretBytes, LocalFault> {
+        if sealed.trim_ascii().is_empty() {
+            return Err(LocalFault::FileEmpty);
+        }
+        recognize(sealed)?;
+        let decryptor =
+            Decryptor::new_buffered(ArmoredReader::new(sealed)).map_err(|e| fault(&e))?;
+        if decryptor.is_scrypt() {
+            return Err(LocalFault::Passphrase);
+        }
+        let identities = self.0.iter().map(|identity| identity as &dyn age::Identity);
+        let mut reader = decryptor.decrypt(identities).map_err(|e| fault(&e))?;
+        // The plaintext is shorter than what it was sealed into.
+        let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
+        reader.read_to_end(&mut plain).map_err(|_| LocalFault::Damaged)?;
+        Ok(SecretBytes::copy_of(&plain))
     }
 }
 
-fn fault(error: &DecryptError) -> Fault {
+fn fault(error: &DecryptError) -> LocalFault {
     match error {
-        DecryptError::NoMatchingKeys => Fault::WrongKey,
-        DecryptError::InvalidHeader | DecryptError::UnknownFormat => Fault::NotAge,
-        _ => Fault::Damaged,
+        DecryptError::NoMatchingKeys => LocalFault::KeyMismatch,
+        DecryptError::ExcessiveWork { .. } => LocalFault::Passphrase,
+        _ => LocalFault::Damaged,
     }
+}
+
+/// Tells a file that age made, whole or not, from one that it did not make.
+fn recognize(sealed: &[u8]) -> Result<(), LocalFault> {
+    if sealed.starts_with(&MAGIC) {
+        return Ok(());
+    }
+    let mut header = [0; MAGIC.len()];
+    if ArmoredReader::new(sealed).read_exact(&mut header).is_ok() && header == MAGIC {
+        return Ok(());
+    }
+    let armored = sealed.trim_ascii_start().starts_with(ARMOR);
+    let cut_in_first_line = [ARMOR, &MAGIC].iter().any(|begin| begin.starts_with(sealed));
+    Err(if armored || cut_in_first_line { LocalFault::Damaged } else { LocalFault::NotAge })
+}
+
+/// How many X25519 recipients can open a file.
+pub fn count_recipients(sealed: &[u8]) -> usize {
+    let mut bytes = Vec::new();
+    // What can be read of a broken file counts; opening it says what is wrong.
+    let _ = ArmoredReader::new(sealed).read_to_end(&mut bytes);
+    let lines = bytes.split(|&b| b == b'\n').take_while(|line| !line.starts_with(b"---"));
+    lines.filter(|line| line.starts_with(b"-> X25519 ")).count()
+}
+
+/// Encrypts a store for `recipients` (`age1…`), armored.
+pub fn seal(plain: &SecretBytes, recipients: &[String]) -> Result<Vec<u8>, LocalFault> {
+    let parse = |(i, text): (usize, &String)| {
+        Recipient::from_str(text).map_err(|_| LocalFault::Recipient { number: i + 1 })
+    };
+    let recipients: Vec<_> = recipients.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+    let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+    let encryptor =
+        Encryptor::with_recipients(recipients).map_err(|_| LocalFault::Recipient { number: 1 })?;
+    let write = || -> std::io::Result<Vec<u8>> {
+        let armor = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
+        let mut writer = encryptor.wrap_output(armor)?;
+        writer.write_all(plain.expose())?;
+        writer.finish()?.finish()
+    };
+    // A vector takes everything.
+    write().map_err(|_| LocalFault::Damaged)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key() -> Key {
-        let (text, _) = generate_key();
-        Key::read(text.expose().to_vec(), Path::new("key.txt")).unwrap()
-    }
-
-    #[test]
-    fn what_was_sealed_is_opened_by_every_recipient_and_nobody_else() {
-        let (ours, theirs, stranger) = (key(), key(), key());
-        let text = SecretBytes::from("db:\n  password: x\n".to_owned());
-        let recipient = theirs.identities[0].to_public().to_string();
-        let sealed = ours.seal(&text, &[recipient]).unwrap();
-        assert!(sealed.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"));
-        assert!(ours.open(&sealed).unwrap().ct_eq(&text));
-        assert!(theirs.open(&sealed).unwrap().ct_eq(&text));
-        assert!(matches!(stranger.open(&sealed), Err(Fault::WrongKey)));
-        assert!(matches!(ours.open(b"hello"), Err(Fault::NotAge)));
-        assert!(ours.open(&sealed[..sealed.len() / 2]).is_err());
-    }
-
-    #[test]
-    fn a_key_file_without_a_key_is_none() {
-        for text in ["", "# only a comment\n", "AGE-SECRET-KEY-1NOT", "\u{0}\u{1}"] {
-            assert!(Key::read(text.into(), Path::new("key.txt")).is_err(), "{text:?}");
-        }
-        assert!(Key::read(vec![0xff], Path::new("key.txt")).is_err());
-    }
-}
+mod tests;

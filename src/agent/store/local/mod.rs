@@ -1,105 +1,163 @@
-//! The store without a server: one age-encrypted YAML file, whose top-level keys are the secrets.
+//! The local store: YAML in a file that age encrypts. For the laptop, for a first try, and as the
+//! store of our own tests.
+//!
+//! `STORE:NAME` is the entry `NAME` of the YAML; its mapping are the fields. There are no versions,
+//! so a keyed digest of the value stands for one. The file and the key are read anew each time,
+//! through handles on their directories, and the plaintext is gone after each answer.
 
 mod cipher;
 mod document;
 mod error;
+mod yaml;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 
-pub use cipher::{Key, generate_key};
+use zeroize::Zeroizing;
+
+pub use cipher::{Key, count_recipients, seal};
 pub use document::Document;
-pub use error::{Fault, LocalError};
+pub use error::{LocalError, LocalFault, YamlFault};
 
 use super::{Answer, Wanted};
-use crate::agent::config::{LocalConfig, nearest};
-use crate::sandbox::door::{Door, Stamp};
-use crate::secret::{DigestKey, FieldPath, Secret, SecretValue, StoreName, Version};
+use crate::agent::config::LocalConfig;
+use crate::agent::reason::{Reason, Report};
+use crate::sandbox::door::Door;
+use crate::secret::{DIGEST_LEN, DigestKey, Secret, SecretValue, Version};
 
-/// Bytes of the encrypted file: what one Kubernetes Secret or etcd object could hold is below.
-const MAX_FILE: usize = 4 * 1024 * 1024;
-/// Bytes of a key file: a key and its comments.
-const MAX_KEY: usize = 64 * 1024;
+/// Bytes of a local store: a laptop's secrets, and no mistake of naming a film.
+pub const MAX_STORE: usize = 16 << 20;
 
-/// An encrypted file and its key.
+/// Bytes of a key file: dozens of keys with their comments.
+pub const MAX_KEY: usize = 64 << 10;
+
+/// An age-encrypted YAML file and the key that opens it.
 pub struct LocalStore {
-    name: StoreName,
     file: Door,
-    key: Door,
+    key_file: Door,
     digest_key: Rc<DigestKey>,
-    /// The file as it was when each secret was read last. While it is the same, nothing moved, and
-    /// nothing is decrypted: what is not needed now is not in memory.
-    read: RefCell<BTreeMap<String, Stamp>>,
 }
 
 impl LocalStore {
-    /// Opens the directories of both files.
+    /// Takes handles on the directories of the file and of the key; neither is read yet.
+    ///
+    /// # Errors
+    ///
+    /// A directory that is not there or may not be entered.
     pub fn build(
-        name: &StoreName,
         config: &LocalConfig,
         digest_key: Rc<DigestKey>,
     ) -> Result<LocalStore, LocalError> {
-        let fail = |fault| LocalError { file: config.file.clone(), fault };
-        let file = Door::open(&config.file).map_err(|e| fail(Fault::File { kind: e.kind() }))?;
-        let key = Door::open(&config.key_file)
-            .map_err(|e| fail(Fault::KeyFile { file: config.key_file.clone(), kind: e.kind() }))?;
-        Ok(LocalStore { name: name.clone(), file, key, digest_key, read: RefCell::default() })
+        let fail = |fault| LocalError {
+            file: config.file.clone(),
+            key_file: config.key_file.clone(),
+            fault: Box::new(fault),
+        };
+        let file = Door::open(&config.file);
+        let key_file = Door::open(&config.key_file);
+        Ok(LocalStore {
+            file: file.map_err(|error| fail(LocalFault::FileUnreadable(error.kind())))?,
+            key_file: key_file.map_err(|error| fail(LocalFault::KeyUnreadable(error.kind())))?,
+            digest_key,
+        })
     }
 
-    /// Reads one secret. Nothing is waited for: the file is local.
+    /// Reads one entry, or a part of it.
     pub fn fetch(&self, wanted: Wanted<'_>) -> Result<Answer, LocalError> {
-        let Wanted { from, have, .. } = wanted;
-        if from.version.is_some() {
-            return Err(self.error(Fault::Pinned { store: self.name.clone() }));
+        self.read(wanted).map_err(|fault| LocalError {
+            file: self.file.path().to_owned(),
+            key_file: self.key_file.path().to_owned(),
+            fault: Box::new(fault),
+        })
+    }
+
+    fn read(&self, wanted: Wanted<'_>) -> Result<Answer, LocalFault> {
+        let path = &wanted.from.path;
+        if wanted.from.version.is_some() {
+            return Err(LocalFault::NoVersions { path: path.clone() });
         }
-        let stamp = self.file.stamp().map_err(|e| self.error(Fault::File { kind: e.kind() }))?;
-        if have.is_some() && self.read.borrow().get(&from.path) == Some(&stamp) {
-            return Ok(Answer::Unmoved);
-        }
-        let document = self.document()?;
-        let value = document.get(&from.path).ok_or_else(|| {
-            let names = document.names();
-            let near = nearest(&from.path, names.iter().copied()).map(str::to_owned);
-            self.error(Fault::NotThere { name: from.path.clone(), near })
+        let entry = self.document()?.into_entry(path)?;
+        let there = entry.field_names().into_iter().map(str::to_owned).collect();
+        let field = &wanted.from.field;
+        let value = entry.into_part(field).ok_or_else(|| LocalFault::FieldMissing {
+            path: path.clone(),
+            field: field.clone(),
+            there,
         })?;
-        let json = value.to_json().map_err(|_| self.error(Fault::NotYaml { line: 0 }))?;
-        self.read.borrow_mut().insert(from.path.clone(), stamp);
-        let version = Version::Digest(self.digest_key.digest(json.expose()));
-        if have == Some(&version) {
+        let version = Version::Digest(self.digest(&value));
+        if wanted.have == Some(&version) {
             return Ok(Answer::Unmoved);
         }
-        // A copy of the one secret, so that the others don't live on with it.
-        let value = SecretValue::from_json(json.expose())
-            .map_err(|_| self.error(Fault::NotYaml { line: 0 }))?;
-        let names: Vec<String> = value.field_names().into_iter().map(str::to_owned).collect();
-        let value = match &from.field {
-            FieldPath::Whole => value,
-            field => value.into_part(field).ok_or_else(|| {
-                self.error(Fault::NoField { name: from.path.clone(), fields: names })
-            })?,
-        };
         Ok(Answer::Moved(Secret { value, version, lease: None }))
     }
 
-    /// The encrypted file.
+    fn document(&self) -> Result<Document, LocalFault> {
+        let key = self.key_file.read(MAX_KEY).map(Zeroizing::new);
+        let key = Key::parse(&key.map_err(|error| LocalFault::KeyUnreadable(error.kind()))?)?;
+        let sealed = self.file.read(MAX_STORE);
+        let sealed = sealed.map_err(|error| LocalFault::FileUnreadable(error.kind()))?;
+        Document::read(&key.open(&sealed)?)
+    }
+
+    fn digest(&self, value: &SecretValue) -> [u8; DIGEST_LEN] {
+        let mut canonical = Zeroizing::new(Vec::with_capacity(4096));
+        feed(value, &mut canonical);
+        self.digest_key.digest(&canonical)
+    }
+
+    /// The file whose change means "fetch now".
     pub fn watch(&self) -> &Door {
         &self.file
     }
 
-    fn document(&self) -> Result<Document, LocalError> {
-        let sealed =
-            self.file.read(MAX_FILE).map_err(|e| self.error(Fault::File { kind: e.kind() }))?;
-        let key = self.key.read(MAX_KEY).map_err(|e| {
-            self.error(Fault::KeyFile { file: self.key.path().to_owned(), kind: e.kind() })
-        })?;
-        let opened = Key::read(key, self.key.path())
-            .and_then(|key| key.open(&sealed))
-            .and_then(|text| Document::read(&text));
-        opened.map_err(|fault| self.error(fault))
-    }
-
-    fn error(&self, fault: Fault) -> LocalError {
-        LocalError { file: self.file.path().to_owned(), fault }
+    /// What is not as safe as it could be: a key that everybody may read. It is still used, because
+    /// a cluster mounts Secrets that way.
+    pub fn remarks(&self) -> Vec<Report> {
+        key_remark(self.key_file.path()).into_iter().collect()
     }
 }
+
+/// A warning where others may read the key.
+pub fn key_remark(key_file: &std::path::Path) -> Option<Report> {
+    let mode = std::fs::metadata(key_file).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| {
+        Report::new(
+            Reason::PermissionDenied,
+            format!("everybody may read the key {}", key_file.display()),
+            format!("its mode is {:04o}", mode & 0o7777),
+        )
+        .hint(format!("chmod 600 {}", key_file.display()))
+    })
+}
+
+/// One spelling for each value: kind, length, content.
+fn feed(value: &SecretValue, out: &mut Vec<u8>) {
+    let mut piece = |kind: u8, bytes: &[u8]| {
+        out.push(kind);
+        out.extend((bytes.len() as u64).to_le_bytes());
+        out.extend(bytes);
+    };
+    match value {
+        SecretValue::Null => piece(b'0', b""),
+        SecretValue::Bool(flag) => piece(b'b', &[u8::from(*flag)]),
+        SecretValue::Number(text) => piece(b'n', text.expose()),
+        SecretValue::Text(bytes) => piece(b't', bytes.expose()),
+        SecretValue::List(items) => {
+            piece(b'l', &(items.len() as u64).to_le_bytes());
+            for item in items {
+                feed(item, out);
+            }
+        }
+        SecretValue::Map(fields) => {
+            piece(b'm', &(fields.len() as u64).to_le_bytes());
+            for (name, value) in fields {
+                out.extend((name.len() as u64).to_le_bytes());
+                out.extend(name.as_bytes());
+                feed(value, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
