@@ -129,7 +129,7 @@ pub enum LocalCommand {
     },
     /// Open the whole store in $VISUAL or $EDITOR; the plaintext stays in memory.
     Edit(LocalEdit),
-    /// Set one field to what stdin holds.
+    /// Set one field to what stdin holds, byte for byte. Comments in the file are not kept.
     Set(LocalField),
     /// Write one field's exact bytes to stdout (with a newline on a terminal).
     Get(LocalField),
