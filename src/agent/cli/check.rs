@@ -29,8 +29,11 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         Err(mistakes) => {
             match args.output {
                 OutputFormat::Json => {
-                    let errors = mistakes.mistakes.iter().map(config::Mistake::to_json);
-                    answer_json(&errors.collect::<Vec<_>>(), &[], &Value::Null);
+                    let json = |mistakes: &[config::Mistake]| -> Vec<Value> {
+                        mistakes.iter().map(config::Mistake::to_json).collect()
+                    };
+                    let (errors, warnings) = (&mistakes.mistakes, &mistakes.warnings);
+                    answer_json(&json(errors), &json(warnings), &Value::Null);
                 }
                 OutputFormat::Text => {
                     let colour = std::io::stderr().is_terminal();

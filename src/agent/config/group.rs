@@ -11,7 +11,7 @@ use crate::secret::{FilePath, GroupName, VolumeName};
 /// Joins files to groups. Every file is in exactly one.
 pub(super) fn compute(
     files: &BTreeMap<FilePath, At<FileConfig>>,
-    written: Option<&Named<RawFile>>,
+    written: &Named<RawFile>,
     mistakes: &mut Sink,
 ) -> Vec<GroupConfig> {
     let given = given_names(files, written, mistakes);
@@ -63,19 +63,19 @@ fn belong_together(a: &GroupConfig, b: &GroupConfig) -> bool {
 /// by itself.
 fn given_names(
     files: &BTreeMap<FilePath, At<FileConfig>>,
-    written: Option<&Named<RawFile>>,
+    written: &Named<RawFile>,
     mistakes: &mut Sink,
 ) -> BTreeMap<FilePath, GroupName> {
     let mut given = BTreeMap::new();
     let mut volume_of: BTreeMap<GroupName, &VolumeName> = BTreeMap::new();
-    for (path, file) in written.into_iter().flatten() {
+    for (path, file) in &written.entries {
         let Some(group) = &file.value.group else { continue };
         let name = match GroupName::parse(&group.value) {
             Ok(name) => name,
             Err(error) => {
                 mistakes.push(Mistake::new(
                     &group.span,
-                    format!("`{}` can't be the name of a group", group.value.escape_debug()),
+                    format!("`{}` can't be the name of a group", group.shown),
                     error.to_string(),
                     "rename it",
                 ));

@@ -13,6 +13,7 @@ pub mod plan;
 mod raw;
 mod reference;
 mod reload;
+mod schema;
 mod source;
 mod substitute;
 mod units;
@@ -23,14 +24,5 @@ pub use model::*;
 pub use parse::{Parsed, Surroundings, parse};
 pub use reference::{ReferenceError, parse_field, parse_reference};
 pub use reload::{Reload, reload};
+pub use schema::schema;
 pub use source::{DEFAULT_PATH, Origin, Source, locate, read, read_again};
-
-/// A JSON Schema (draft 2020-12) of the config, for editors.
-pub fn schema() -> serde_json::Value {
-    let mut schema = <raw::RawConfig as decode::Decode>::schema();
-    if let Some(schema) = schema.as_object_mut() {
-        schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-        schema.insert("title".into(), "Sidekey".into());
-    }
-    schema
-}

@@ -1,12 +1,21 @@
 //! From what a user wrote to what the program relies on.
 
+mod confirm;
 mod files;
+mod foreign;
 mod hooks;
+mod http;
+mod login;
 mod places;
+mod process;
+mod roll_back;
 mod secrets;
 mod stores;
+mod template;
+mod unused;
+mod vault;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::decode::{At, Decode, Named, Sink};
@@ -16,8 +25,9 @@ use super::model::{Config, FieldRef, Then, WhenDown};
 use super::raw::RawConfig;
 use super::source::Source;
 use super::{reference, substitute, yaml};
-use crate::agent::reason::Reason;
-use crate::secret::SecretName;
+
+/// How long the first delivery may take unless the config says otherwise.
+const INIT_WITHIN: Duration = Duration::from_secs(180);
 
 /// What the config may depend on besides its text.
 pub struct Surroundings<'a> {
@@ -40,6 +50,8 @@ pub struct Parsed {
 
 /// Everything that conversions share.
 struct Context<'a> {
+    /// The config's text, for places inside of a value.
+    text: &'a str,
     around: &'a Surroundings<'a>,
     mistakes: Sink,
     warnings: Sink,
@@ -47,118 +59,103 @@ struct Context<'a> {
 
 /// Reads a whole config. Every mistake is found; nothing is connected to or opened.
 pub fn parse(source: &Source, around: &Surroundings<'_>) -> Result<Parsed, Mistakes> {
-    let mut context = Context { around, mistakes: Vec::new(), warnings: Vec::new() };
-    let config = context.read(&source.text);
+    let text = source.text.as_str();
+    let mut context = Context { text, around, mistakes: Vec::new(), warnings: Vec::new() };
+    let config = context.read();
+    let in_order = |mut mistakes: Sink| {
+        mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
+        mistakes.dedup();
+        mistakes
+    };
     match config {
         Some(config) if context.mistakes.is_empty() => {
-            Ok(Parsed { config, warnings: context.warnings })
+            Ok(Parsed { config, warnings: in_order(context.warnings) })
         }
-        _ => {
-            context.mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
-            context.mistakes.dedup();
-            Err(Mistakes {
-                origin: source.origin.to_string(),
-                text: source.text.clone(),
-                mistakes: context.mistakes,
-            })
-        }
+        _ => Err(Mistakes {
+            origin: source.origin.to_string(),
+            text: source.text.clone(),
+            mistakes: in_order(context.mistakes),
+            warnings: in_order(context.warnings),
+        }),
     }
 }
 
 impl Context<'_> {
-    fn read(&mut self, text: &str) -> Option<Config> {
-        if self.is_of_another_tool(text) {
+    fn read(&mut self) -> Option<Config> {
+        if let Some(mistake) = foreign::by_text(self.text) {
+            self.mistakes.push(mistake);
             return None;
         }
-        let Some(mut root) = yaml::parse(text, &mut self.mistakes) else {
+        let mut root = yaml::parse(self.text, &mut self.mistakes).filter(|root| !root.is_null());
+        let Some(root) = &mut root else {
             if self.mistakes.is_empty() {
-                self.empty();
+                self.mistakes.push(foreign::empty());
             }
             return None;
         };
-        substitute::tree(&mut root, self.around.env, &mut self.mistakes);
-        let raw = RawConfig::decode(&root, &mut self.mistakes)?;
-        Some(self.config(raw, &root.span))
-    }
-
-    fn empty(&mut self) {
-        self.mistakes.push(Mistake::new(
-            &Span { bytes: 0..0, line: 1, column: 1 },
-            "the config is empty",
-            "nothing is said about stores, secrets or files",
-            "begin with `stores:`, `secrets:` and `files:`; the README has a first config",
-        ));
-    }
-
-    /// A config of Vault Agent and its like is HCL, and would give a hundred YAML mistakes.
-    fn is_of_another_tool(&mut self, text: &str) -> bool {
-        const BLOCKS: [&str; 6] = [
-            "vault {",
-            "auto_auth {",
-            "template {",
-            "listener \"",
-            "pid_file =",
-            "exit_after_auth =",
-        ];
-        let mut at = 0;
-        for (number, line) in text.lines().enumerate() {
-            if let Some(block) = BLOCKS.iter().find(|block| line.trim_start().starts_with(**block))
-            {
-                let span = Span { bytes: at..at + line.len(), line: number + 1, column: 1 };
-                self.mistakes.push(Mistake::new(
-                    &span,
-                    "this is a config of Vault Agent or OpenBao's agent (HCL)",
-                    format!("`{block}` begins a block of theirs"),
-                    "Sidekey reads YAML: `stores:`, `secrets:`, `files:`; the README has a first config",
-                ));
-                return true;
-            }
-            at += line.len() + 1;
+        if let Some(mistake) = foreign::by_keys(root) {
+            self.mistakes = vec![mistake];
+            return None;
         }
-        false
+        substitute::tree(root, self.text, self.around.env, &mut self.mistakes);
+        let raw = RawConfig::decode(root, &mut self.mistakes)?;
+        Some(self.config(raw, &root.span.start()))
     }
 
+    /// `root` is where what is missing as a whole is shown.
     fn config(&mut self, raw: RawConfig, root: &Span) -> Config {
-        self.refuse_skip_verify(root);
         let defaults = raw.defaults.map(|d| d.value).unwrap_or_default();
-        let has_files = raw.files.is_some();
-        let stores = self.stores(raw.stores.as_ref().map(|s| &s.value));
-        let refresh = defaults.refresh.as_ref().map(|r| r.value.0);
-        let known_secrets = names(raw.secrets.as_ref().map(|s| &s.value));
-        let secrets = self.secrets(raw.secrets.map(|s| s.value), &names_of(&stores), refresh);
-        let volumes = self.volumes(raw.volume.as_ref(), raw.volumes.as_ref(), has_files, root);
-        let known_volumes = volumes.keys().map(ToString::to_string).collect::<Vec<_>>();
-        let written = raw.files.map(|f| f.value);
-        let files = self.files(written.as_ref(), &known_secrets, &known_volumes, &defaults);
-        let groups = group::compute(&files, written.as_ref(), &mut self.mistakes);
-        let state = self.state(raw.state.as_ref(), &volumes);
-        let env = self.env(raw.env.as_ref().map(|e| &e.value), &known_secrets);
-        let health = self.health(raw.health.map(|h| h.value));
-        let metrics = self.metrics(raw.metrics.map(|m| m.value));
-        let when_down = self.when_down(raw.when_down.map(|w| w.value));
-        if let Some(revoke) = &raw.revoke {
-            self.mistakes.push(Mistake::not_yet(
-                &revoke.span,
-                "`revoke` is not there yet",
-                "remove it: this version keeps no leases that could be revoked",
+        let some_files = raw.files.is_some();
+        let raw_stores = raw.stores.map(|stores| stores.value).unwrap_or_default();
+        let raw_secrets = raw.secrets.map(|secrets| secrets.value).unwrap_or_default();
+        let raw_files = raw.files.map(|files| files.value).unwrap_or_default();
+        let raw_env = raw.env.map(|env| env.value).unwrap_or_default();
+        if raw_stores.names.is_empty() && !raw.wrong.contains(&"stores") {
+            self.mistakes.push(Mistake::new(
+                root,
+                "there is no store",
+                "nothing says where secrets come from",
+                "add `stores: { vault: { kind: vault, address: \"https://HOST:8200\" } }`",
             ));
         }
+        let stores = self.stores(&raw_stores);
+        let refresh = defaults.refresh.as_ref().map(|r| self.refresh("`defaults`", r));
+        let secrets = self.secrets(&raw_secrets, &raw_stores, refresh);
+        let volumes = self.volumes(raw.volume.as_ref(), raw.volumes.as_ref(), some_files, root);
+        let files = self.files(&raw_files, &raw_secrets.known(), &volumes.names, &defaults);
+        let groups = group::compute(&files, &raw_files, &mut self.mistakes);
+        let state = self.state(raw.state.as_ref(), &volumes.known);
+        let env = self.env(&raw_env, &raw_secrets.known());
+        let health = self.health(raw.health.map(|h| h.value));
+        let metrics = self.metrics(raw.metrics.as_ref(), &health);
+        let when_down = self.when_down(raw.when_down.map(|w| w.value));
+        self.not_yet("revoke", raw.revoke.as_ref().map(|revoke| &revoke.span));
         let hooks = raw.on_change.map(|h| h.value).unwrap_or_default();
-        let on_change = self.hooks(hooks, &groups, &secrets, &volumes);
-        let init_within = raw
-            .init
-            .and_then(|init| init.value.within)
-            .map_or(Duration::from_secs(180), |within| within.value.0);
-        self.warn_of_unused(&secrets, &files, &env, root, state.is_some());
+        let private = places::private(&volumes.known, state.as_ref());
+        let on_change = self.hooks(&hooks, &groups, &raw_files, &private);
+        for (hook, raw) in &on_change {
+            self.roll_back_can_work(hook, raw, &groups, &secrets, &stores);
+        }
+        let init_within = self.init_within(raw.init.map(|init| init.value));
+        // What is used and what is not can be said only of a config without mistakes.
+        if self.mistakes.is_empty() {
+            self.warn_of_stores(&stores, &raw_stores, &secrets);
+            self.warn_of_secrets(&secrets, &files, &env);
+            self.warn_of_volumes(&files, raw.volumes.as_ref());
+            self.warn_of_hooks(files.is_empty(), &hooks);
+            if state.is_none() && some_files {
+                self.warn_of_no_state(root);
+            }
+        }
         Config {
             stores,
             secrets: secrets.into_iter().map(|(name, secret)| (name, secret.value)).collect(),
             files: files.into_iter().map(|(path, file)| (path, file.value)).collect(),
             groups,
             env,
-            volumes,
+            volumes: volumes.known,
             state,
-            on_change,
+            on_change: on_change.into_iter().map(|(hook, _)| hook).collect(),
             init_within,
             when_down,
             health,
@@ -166,42 +163,44 @@ impl Context<'_> {
         }
     }
 
-    fn refuse_skip_verify(&mut self, root: &Span) {
-        for name in ["BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"] {
-            let set = (self.around.env)(name).is_some_and(|value| {
-                !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "f" | "false")
-            });
-            if set {
-                self.mistakes.push(Mistake::new(
-                    &Span { bytes: root.bytes.start..root.bytes.start, ..root.clone() },
-                    format!("`{name}` is set"),
-                    "it would switch off the verification of the store's certificate",
-                    format!("unset {name}, and name the store's CA with `ca_file`"),
-                ));
-            }
+    fn init_within(&mut self, init: Option<super::raw::RawInit>) -> Duration {
+        let Some(within) = init.and_then(|init| init.within) else { return INIT_WITHIN };
+        self.not_zero("within", &within);
+        within.value.0
+    }
+
+    /// Notes a time of nothing where nothing could be done in it.
+    fn not_zero(&mut self, key: &str, time: &At<super::units::Span>) {
+        if time.value.0.is_zero() {
+            self.mistakes.push(Mistake::new(
+                &time.span,
+                format!("`{key}` is no time at all"),
+                "nothing can happen in it",
+                "write for example 10s",
+            ));
         }
     }
 
-    fn env(
-        &mut self,
-        raw: Option<&Named<String>>,
-        secrets: &[String],
-    ) -> BTreeMap<String, FieldRef> {
+    /// Notes that `key` is of a later version.
+    fn not_yet(&mut self, key: &str, written: Option<&Span>) {
+        let hint = match key {
+            "revoke" => "remove it: this version keeps no leases that could be revoked",
+            "with" => "remove it; secrets that need parameters can't be fetched by this version",
+            "allow_expiry" => "remove it; this version refuses answers with a lease",
+            _ => "remove it",
+        };
+        if let Some(span) = written {
+            self.mistakes.push(Mistake::not_yet(span, format!("`{key}` is not there yet"), hint));
+        }
+    }
+
+    fn env(&mut self, raw: &Named<String>, secrets: &[&str]) -> BTreeMap<String, FieldRef> {
         let mut env = BTreeMap::new();
-        for (name, value) in raw.into_iter().flatten() {
-            let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-            if name.value.is_empty()
-                || name.value.starts_with(|c: char| c.is_ascii_digit())
-                || !name.value.bytes().all(good)
-            {
-                self.mistakes.push(Mistake::new(
-                    &name.span,
-                    format!("`{}` is not a variable's name", name.value.escape_debug()),
-                    "a name is made of letters, digits and `_`, and does not begin with a digit",
-                    "rename it",
-                ));
+        for (name, value) in &raw.entries {
+            if !substitute::is_variable(&name.value) {
+                self.mistakes.push(not_a_variable(name));
             }
-            if let Some(field) = self.field(&value.value, &value.span, secrets) {
+            if let Some(field) = self.field(value, secrets) {
                 env.insert(name.value.clone(), field);
             }
         }
@@ -209,25 +208,29 @@ impl Context<'_> {
     }
 
     /// Reads `NAME.FIELD` and checks that there is such a secret.
-    fn field(&mut self, text: &str, span: &Span, secrets: &[String]) -> Option<FieldRef> {
-        let Some(field) = reference::parse_field(text) else {
+    fn field(&mut self, text: &At<String>, secrets: &[&str]) -> Option<FieldRef> {
+        let Some(field) = reference::parse_field(&text.value) else {
+            let hint = if text.value.contains(':') {
+                "give it a name below `secrets:`, and write that name here"
+            } else {
+                "write the name from `secrets:`, a dot, and the field"
+            };
             self.mistakes.push(Mistake::new(
-                span,
-                format!("`{}` does not name a secret", text.escape_debug()),
+                &text.span,
+                format!("`{}` does not name a secret", text.shown),
                 "it is NAME, NAME.FIELD or NAME/a/b, with `?` behind what may be missing",
-                "write the name from `secrets:`, a dot, and the field",
+                hint,
             ));
             return None;
         };
-        if secrets.iter().any(|name| name == field.secret.as_str()) {
+        if secrets.contains(&field.secret.as_str()) {
             return Some(field);
         }
-        let known: Vec<&str> = secrets.iter().map(String::as_str).collect();
         self.mistakes.push(Mistake::new(
-            span,
-            format!("there is no secret `{}`", field.secret),
+            &text.span,
+            format!("`{}` names a secret that is not there", text.shown),
             "it is not in `secrets:`",
-            suggest(field.secret.as_str(), &known),
+            suggest(field.secret.as_str(), secrets),
         ));
         None
     }
@@ -239,80 +242,34 @@ impl Context<'_> {
                 "keep" => {}
                 "unready" | "exit" => self.mistakes.push(Mistake::not_yet(
                     &then.span,
-                    format!("`then: {}` is not there yet", then.value),
+                    format!("`then: {}` is not there yet", then.shown),
                     "write `then: keep`: the files stay, and the reason `stale` is reported",
                 )),
-                other => self.mistakes.push(choice(
-                    &then.span,
-                    "then",
-                    other,
-                    &["keep", "unready", "exit"],
-                )),
+                _ => self.mistakes.push(choice("then", then, &["keep", "unready", "exit"])),
             }
+        }
+        if let Some(stale) = &raw.serve_stale_for {
+            self.not_zero("serve_stale_for", stale);
         }
         WhenDown { serve_stale_for: raw.serve_stale_for.map(|s| s.value.0), then: Then::Keep }
-    }
-
-    fn warn_of_unused(
-        &mut self,
-        secrets: &BTreeMap<SecretName, At<super::SecretConfig>>,
-        files: &BTreeMap<crate::secret::FilePath, At<super::FileConfig>>,
-        env: &BTreeMap<String, FieldRef>,
-        root: &Span,
-        has_state: bool,
-    ) {
-        let in_files = files.values().flat_map(|file| file.value.secrets());
-        let used: BTreeSet<&SecretName> =
-            in_files.chain(env.values().map(|field| &field.secret)).collect();
-        for (name, secret) in secrets {
-            if !used.contains(name) {
-                self.warnings.push(Mistake::new(
-                    &secret.span,
-                    format!("nothing uses the secret `{name}`"),
-                    "no file and no variable names it, so it is never fetched",
-                    "use it, or remove it",
-                ));
-            } else if secret.value.leased {
-                self.warnings.push(
-                    Mistake::new(
-                        &secret.span,
-                        format!("the secret `{name}` comes with a lease"),
-                        "this version can't look after leases: it revokes them and refuses the answer",
-                        "wait for a version with leases; `lease: false` if this path has none",
-                    )
-                    .because(Reason::LeaseUnexpected),
-                );
-            }
-        }
-        if !has_state {
-            let span = Span { bytes: root.bytes.start..root.bytes.start, ..root.clone() };
-            self.warnings.push(
-                Mistake::new(
-                    &span,
-                    "there is no `state`",
-                    "nothing is handed over at a restart: each start logs in anew",
-                    "give `state: { path: … }` on a second tmpfs that only Sidekey mounts",
-                )
-                .because(Reason::NoHandover),
-            );
-        }
     }
 }
 
 /// A word that is none of those that may stand there.
-fn choice(span: &Span, key: &str, written: &str, known: &[&str]) -> Mistake {
+fn choice(key: &str, written: &At<String>, known: &[&str]) -> Mistake {
     Mistake::new(
-        span,
-        format!("`{}` is no value of `{key}`", written.escape_debug()),
+        &written.span,
+        format!("`{}` is no value of `{key}`", written.shown),
         format!("it is one of {}", known.join(", ")),
-        suggest(written, known),
+        suggest(&written.value, known),
     )
 }
 
-fn names<T>(raw: Option<&Named<T>>) -> Vec<String> {
-    raw.into_iter().flatten().map(|(name, _)| name.value.clone()).collect()
-}
-
-fn names_of<K: ToString, V>(map: &BTreeMap<K, V>) -> Vec<String> {
-    map.keys().map(ToString::to_string).collect()
+fn not_a_variable(name: &At<String>) -> Mistake {
+    Mistake::new(
+        &name.span,
+        format!("`{}` is not a variable's name", name.shown),
+        "a name is made of letters, digits and `_`, and does not begin with a digit",
+        "rename it",
+    )
 }

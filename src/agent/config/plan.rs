@@ -62,11 +62,9 @@ pub fn to_text(config: &Config) -> String {
     let mut rows =
         vec![vec!["SECRET", "FROM", "AS", "REFRESH"].into_iter().map(String::from).collect()];
     for (name, secret) in &config.secrets {
-        let version = secret.from.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
-        let field = secret.from.field.to_string().replacen('.', "#", 1);
         rows.push(vec![
             name.to_string(),
-            format!("{}:{}{field}{version}", secret.from.store, secret.from.path),
+            secret.from.to_string(),
             config.stores.get(&secret.from.store).map(identity).unwrap_or_default(),
             match secret.from.version {
                 Some(_) => "pinned".to_owned(),

@@ -91,11 +91,35 @@ record! {
         /// With a role id and a secret id.
         approle: RawAppRole,
         /// With a TLS client certificate.
-        cert: Node,
+        cert: RawCertLogin,
         /// With a token that somebody else logged in for.
         token: RawToken,
         /// With an AWS identity.
-        aws: Node,
+        aws: RawAwsLogin,
+    }
+
+    /// A login by client certificate.
+    "`cert`" RawCertLogin {
+        /// The role in the store.
+        role: String,
+        /// Where the method is mounted. `cert` unless given.
+        mount: String,
+        /// The certificate and its chain.
+        cert_file: String,
+        /// The key.
+        key_file: String,
+    }
+
+    /// A login by AWS identity.
+    "`aws`" RawAwsLogin {
+        /// The role in the store.
+        role: String,
+        /// Where the method is mounted. `aws` unless given.
+        mount: String,
+        /// The region whose STS is asked.
+        region: String,
+        /// What the store expects in `X-Vault-AWS-IAM-Server-ID`.
+        server_id_header: String,
     }
 
     /// A login by a token in a file.
@@ -141,7 +165,7 @@ record! {
         /// Whether it comes with a lease; without it, `*/creds/*` does.
         lease: bool,
         /// Parameters of the request.
-        with: Node,
+        with: Named<Node>,
         /// Whether `init` may deliver a lease that nobody renews.
         allow_expiry: bool,
     }

@@ -1,5 +1,7 @@
 //! `STORE:PATH[#FIELD][@VERSION]`, and `NAME`, `NAME.FIELD`, `NAME/a/b`.
 
+use std::fmt;
+
 use percent_encoding::percent_decode_str;
 
 use super::model::{FieldRef, SecretRef};
@@ -32,9 +34,19 @@ pub enum ReferenceError {
     /// A `%` without two hexadecimal digits, or bytes that are no UTF-8.
     #[error("a `%` begins two hexadecimal digits of UTF-8; a percent sign itself is %25")]
     BadPercent,
+    /// An empty, `.` or `..` part, which a URL would turn into another path.
+    #[error("a path has no `/` at its ends, and no empty, `.` or `..` part")]
+    BadPath,
+    /// A control character, encoded or not.
+    #[error("there is a control character in it")]
+    Control,
+    /// A `~` in a pointer that is neither `~0` nor `~1`.
+    #[error("in a JSON pointer `~` is written `~0`, and `/` inside of a key `~1`")]
+    BadPointer,
 }
 
-/// Reads `STORE:PATH[#FIELD][@VERSION]`.
+/// Reads `STORE:PATH[#FIELD][@VERSION]`. A field that begins with `/` is a JSON pointer; one whose
+/// name begins so is written `%2F…`.
 pub fn parse_reference(
     text: &str,
     is_store: &dyn Fn(&str) -> bool,
@@ -62,13 +74,49 @@ pub fn parse_reference(
     };
     let (path, field) = match rest.split_once('#') {
         Some((_, "")) => return Err(ReferenceError::NothingAfter('#')),
-        Some((path, field)) => (path, FieldPath::Field(decode(field)?)),
+        Some((path, field)) => match field.strip_prefix('/') {
+            Some(rest) => (path, FieldPath::Pointer(pointer(&decode(rest)?)?)),
+            None => (path, FieldPath::Field(decode(field)?)),
+        },
         None => (rest, FieldPath::Whole),
     };
     if path.is_empty() {
         return Err(ReferenceError::NoPath);
     }
-    Ok(SecretRef { store: name, path: decode(path)?, field, version })
+    let path = decode(path)?;
+    check_path(&path)?;
+    Ok(SecretRef { store: name, path, field, version })
+}
+
+/// Refuses what a store, or a URL on the way to it, would read as another path.
+pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
+    if path.is_empty() {
+        return Err(ReferenceError::NoPath);
+    }
+    if path.chars().any(char::is_control) {
+        return Err(ReferenceError::Control);
+    }
+    let bad = |part: &str| matches!(part, "" | "." | "..");
+    if path.split('/').any(bad) { Err(ReferenceError::BadPath) } else { Ok(()) }
+}
+
+/// The field of a long form: literal, or a pointer if it begins with `/`.
+pub(super) fn long_field(text: &str) -> Result<FieldPath, ReferenceError> {
+    match text.strip_prefix('/') {
+        _ if text.is_empty() => Err(ReferenceError::NothingAfter('#')),
+        Some(rest) => Ok(FieldPath::Pointer(pointer(rest)?)),
+        None => Ok(FieldPath::Field(text.to_owned())),
+    }
+}
+
+/// The parts of a JSON pointer (RFC 6901) whose first `/` was taken off.
+fn pointer(text: &str) -> Result<Vec<String>, ReferenceError> {
+    let part = |part: &str| {
+        let plain = part.replace("~0", "").replace("~1", "");
+        let unescaped = || part.replace("~1", "/").replace("~0", "~");
+        if plain.contains('~') { Err(ReferenceError::BadPointer) } else { Ok(unescaped()) }
+    };
+    text.split('/').map(part).collect()
 }
 
 /// Percent-decodes, strictly.
@@ -81,7 +129,31 @@ fn decode(text: &str) -> Result<String, ReferenceError> {
         }
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| ReferenceError::BadPercent)
+    let text = decoded.map_err(|_| ReferenceError::BadPercent)?.into_owned();
+    if text.chars().any(char::is_control) { Err(ReferenceError::Control) } else { Ok(text) }
+}
+
+impl fmt::Display for SecretRef {
+    /// The short form, which [`parse_reference`] reads back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.store, encode(&self.path))?;
+        match &self.field {
+            FieldPath::Whole => {}
+            FieldPath::Pointer(_) => write!(f, "#{}", encode(&self.field.to_string()))?,
+            FieldPath::Field(field) => match field.strip_prefix('/') {
+                Some(rest) => write!(f, "#%2F{}", encode(rest))?,
+                None => write!(f, "#{}", encode(field))?,
+            },
+        }
+        match &self.version {
+            Some(version) => write!(f, "@{}", encode(version)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.replace('%', "%25").replace('#', "%23").replace('@', "%40")
 }
 
 /// Reads `NAME`, `NAME.FIELD` or `NAME/a/b`, perhaps with a `?` behind. `None`: not such a text.
@@ -96,12 +168,7 @@ pub fn parse_field(text: &str) -> Option<FieldRef> {
     let field = match rest.chars().next() {
         None => FieldPath::Whole,
         Some('.') if rest.len() > 1 => FieldPath::Field(rest[1..].to_owned()),
-        Some('/') if rest.len() > 1 => {
-            let parts = rest[1..].split('/');
-            FieldPath::Pointer(
-                parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect(),
-            )
-        }
+        Some('/') if rest.len() > 1 => FieldPath::Pointer(pointer(&rest[1..]).ok()?),
         Some(_) => return None,
     };
     Some(FieldRef { secret, field, optional })
@@ -154,7 +221,15 @@ mod tests {
             ("vault:a%2", BadPercent),
             ("vault:a%zz", BadPercent),
             ("vault:a%ff", BadPercent),
+            ("vault:/secret/x", BadPath),
+            ("vault:secret/../sys", BadPath),
+            ("vault:secret/%2e%2e/sys", BadPath),
+            ("vault:secret//x", BadPath),
+            ("vault:x%0a", Control),
+            ("vault:x#a%00", Control),
+            ("vault:x#/a~2", BadPointer),
         ] {
+            assert!(!error.to_string().is_empty());
             assert_eq!(parse(text), Err(error), "{text}");
         }
     }
@@ -179,18 +254,38 @@ mod tests {
         ] {
             assert_eq!(field(text), Some((name.into(), path, optional)), "{text}");
         }
-        for bad in ["", ".a", "db.", "db/", "a b.c", "1db"] {
+        for bad in ["", ".a", "db.", "db/", "a b.c", "1db", "db/a~b"] {
             assert_eq!(parse_field(bad), None, "{bad}");
         }
     }
 
+    #[test]
+    fn a_field_that_begins_with_a_slash_is_a_pointer_unless_it_is_encoded() {
+        let field = |text: &str| parse(text).unwrap().field;
+        let pointer = FieldPath::Pointer(vec!["a".into(), "b/c".into()]);
+        assert_eq!(field("vault:x#/a/b~1c"), pointer);
+        assert_eq!(field("vault:x#%2Fa"), FieldPath::Field("/a".into()));
+    }
+
+    fn field() -> impl Strategy<Value = FieldPath> {
+        prop_oneof![
+            Just(FieldPath::Whole),
+            "[^\\p{Cc}]{1,12}".prop_map(FieldPath::Field),
+            prop::collection::vec("[^\\p{Cc}]{0,6}", 1..4).prop_map(FieldPath::Pointer),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_path_and_field_survive_percent_encoding(path in ".{1,40}", field in ".{1,20}") {
-            let encode = |text: &str| text.replace('%', "%25").replace('#', "%23").replace('@', "%40");
-            let parsed = parse(&format!("vault:{}#{}", encode(&path), encode(&field))).unwrap();
-            prop_assert_eq!(parsed.path, path);
-            prop_assert_eq!(parsed.field, FieldPath::Field(field));
+        fn a_reference_that_is_written_is_read_back(
+            parts in prop::collection::vec("[^\\p{Cc}/]{1,8}", 1..4),
+            field in field(),
+            version in prop::option::of("[^\\p{Cc}]{1,6}"),
+        ) {
+            prop_assume!(parts.iter().all(|part| part != "." && part != ".."));
+            let store = StoreName::parse("vault").unwrap();
+            let reference = SecretRef { store, path: parts.join("/"), field, version };
+            prop_assert_eq!(parse(&reference.to_string()), Ok(reference));
         }
 
         #[test]

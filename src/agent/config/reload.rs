@@ -33,3 +33,48 @@ pub fn reload(old: &Config, new: &Config) -> Reload {
         Reload::Apply
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::config::{Origin, Source, Surroundings, parse};
+
+    const OLD: &str = r#"
+stores: { v: { kind: vault, address: "https://v", login: { token: { env: T } } } }
+secrets: { a: { from: "v:secret/data/a" } }
+files: { a: { from: a.x } }
+volume: { path: /run/a }
+on_change: [{ command: [/bin/reload] }]
+"#;
+
+    fn read(text: &str) -> Config {
+        let origin = Origin::Variable;
+        let around = Surroundings { env: &|_| None, uid: 1, in_pod: false };
+        parse(&Source { origin, text: text.to_owned() }, &around).unwrap().config
+    }
+
+    #[test]
+    fn what_was_bound_forked_or_opened_needs_a_restart_and_the_rest_is_a_rotation() {
+        let restart = |parts: &[&'static str]| Reload::RestartNeeded(parts.to_vec());
+        for (from, to, expected) in [
+            ("{ a: { from: a.x } }", "{ a:   { from: a.x } }", Reload::Unchanged),
+            ("a.x", "a.y", Reload::Apply),
+            ("secret/data/a", "secret/data/b", Reload::Apply),
+            ("https://v", "https://w", restart(&["stores"])),
+            ("/run/a", "/run/b", restart(&["volumes"])),
+            ("/bin/reload", "/bin/other", restart(&["on_change"])),
+            ("volume:", "state: { path: /run/s }\nvolume:", restart(&["state"])),
+            (
+                "volume:",
+                "health: { quit: true }\nmetrics: { listen: \"127.0.0.1:1\" }\nvolume:",
+                restart(&["health", "metrics"]),
+            ),
+        ] {
+            assert_eq!(
+                reload(&read(OLD), &read(&OLD.replace(from, to))),
+                expected,
+                "{from} → {to}"
+            );
+        }
+    }
+}

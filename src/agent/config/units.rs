@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::decode::{Decode, Sink, wrong};
+use super::decode::{Decode, Sink, variable, wrong};
 use super::mistake::Mistake;
 use super::yaml::Node;
 
@@ -83,7 +83,10 @@ impl Decode for Span {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" })
+        json!({ "anyOf": [
+            { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" },
+            variable(),
+        ] })
     }
 }
 
@@ -97,7 +100,11 @@ impl Decode for Size {
     }
 
     fn schema() -> Value {
-        json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?(B|Ki|KiB|Mi|MiB|Gi|GiB)?$" })
+        json!({ "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": "^[0-9]+ ?(B|Ki|KiB|Mi|MiB|Gi|GiB)?$" },
+            variable(),
+        ] })
     }
 }
 
@@ -107,20 +114,29 @@ impl Decode for Mode {
             wrong(node, "a file mode", "write it in octal, like \"0440\" or \"0400\"", sink);
             return None;
         };
-        if mode & !0o440 != 0 || mode & 0o400 == 0 {
-            sink.push(Mistake::new(
-                &node.span,
-                format!("mode {mode:04o} is too loose"),
-                "a delivered secret is read by its owner and one group, and written by nobody",
-                "use \"0440\" or \"0400\"; let the application join the file's group",
-            ));
-            return None;
-        }
-        Some(Mode(mode))
+        let shown = node.shown().unwrap_or_default();
+        let (what, why) = if mode & !0o440 != 0 {
+            let why =
+                "a delivered secret is read by its owner and one group, and written by nobody";
+            ("is too loose", why)
+        } else if mode & 0o400 == 0 {
+            ("shuts the owner out", "the owner of a file is one of those that read it")
+        } else {
+            return Some(Mode(mode));
+        };
+        sink.push(Mistake::new(
+            &node.span,
+            format!("mode `{shown}` {what}"),
+            why,
+            "use \"0440\" or \"0400\"; let the application join the file's group",
+        ));
+        None
     }
 
     fn schema() -> Value {
-        json!({ "type": ["string", "integer"], "enum": ["0440", "0400", "0o440", "0o400", 440, 400] })
+        // A YAML 1.1 reader sees 288 in 0440, a YAML 1.2 reader 440.
+        let known = json!(["0440", "0400", "0o440", "0o400", "440", "400", 440, 400, 288, 256]);
+        json!({ "anyOf": [{ "enum": known }, variable()] })
     }
 }
 

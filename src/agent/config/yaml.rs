@@ -1,6 +1,8 @@
 //! YAML as a tree in which every node knows its place. Scalars keep their text, so that `0440` can be
 //! a mode and `1.10` a version.
 
+use std::collections::HashMap;
+
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as MarkedSpan};
 
 use super::mistake::{Mistake, Span};
@@ -19,6 +21,8 @@ pub struct Node {
     pub kind: Kind,
     /// Where it is.
     pub span: Span,
+    /// Whether a mistake in it was noted already, so that no second one need be.
+    pub broken: bool,
 }
 
 /// What a node is.
@@ -30,6 +34,8 @@ pub enum Kind {
         text: String,
         /// Whether it stands without quotes, so that `true` and `5` are more than text.
         plain: bool,
+        /// The text before variables were replaced, if it had any: what messages may quote.
+        written: Option<String>,
     },
     /// A list.
     List(Vec<Node>),
@@ -40,7 +46,7 @@ pub enum Kind {
 impl Node {
     /// Whether it is `null`, `~` or nothing.
     pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, plain: true }
+        matches!(&self.kind, Kind::Scalar { text, plain: true, .. }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
@@ -61,10 +67,21 @@ impl Node {
             _ => None,
         }
     }
+
+    /// The text of a scalar as a message may quote it: what a variable held is not in it.
+    pub fn shown(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Scalar { text, written, .. } => {
+                Some(written.as_ref().unwrap_or(text).escape_debug().to_string())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Reads one document. Mistakes that leave a tree behind are added to `mistakes`.
 pub fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
+    // A byte order mark counts as a character to us, and not at all to the parser's columns.
     let offsets: Vec<usize> = text.char_indices().map(|(i, _)| i).chain([text.len()]).collect();
     let mut builder = Builder { offsets, anchors: Vec::new(), nodes: 0, mistakes };
     let mut stack: Vec<Open> = Vec::new();
@@ -90,14 +107,20 @@ pub fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
                     builder.refuse_tag(&place);
                 }
                 let plain = style == ScalarStyle::Plain;
-                let kind = Kind::Scalar { text: text.into_owned(), plain };
-                Some((Node { kind, span: place }, anchor))
+                let kind = Kind::Scalar { text: text.into_owned(), plain, written: None };
+                Some((Node { kind, span: place, broken: false }, anchor))
             }
-            Event::SequenceStart(anchor, _) => {
+            Event::SequenceStart(anchor, tag) => {
+                if tag.is_some() {
+                    builder.refuse_tag(&place);
+                }
                 stack.push(Open { list: true, items: Vec::new(), span: place, anchor });
                 None
             }
-            Event::MappingStart(anchor, _) => {
+            Event::MappingStart(anchor, tag) => {
+                if tag.is_some() {
+                    builder.refuse_tag(&place);
+                }
                 stack.push(Open { list: false, items: Vec::new(), span: place, anchor });
                 None
             }
@@ -105,7 +128,7 @@ pub fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
                 let anchor = open.anchor;
                 (builder.close(open, &place), anchor)
             }),
-            Event::Alias(anchor) => builder.alias(anchor, place).map(|node| (node, 0)),
+            Event::Alias(anchor) => Some((builder.alias(anchor, place), 0)),
             Event::DocumentStart(_) if root.is_some() => {
                 builder.mistakes.push(Mistake::new(
                     &place,
@@ -184,39 +207,51 @@ impl Builder<'_> {
         ));
     }
 
-    fn alias(&mut self, anchor: usize, place: Span) -> Option<Node> {
-        let (_, node) = self.anchors.iter().rev().find(|(id, _)| *id == anchor)?;
-        let node = Node { span: place, ..node.clone() };
-        self.nodes += count(&node);
-        Some(node)
+    fn alias(&mut self, anchor: usize, place: Span) -> Node {
+        if let Some((_, node)) = self.anchors.iter().rev().find(|(id, _)| *id == anchor) {
+            self.nodes += count(node);
+            return Node { span: place, ..node.clone() };
+        }
+        self.mistakes.push(Mistake::new(
+            &place,
+            "an alias (`*…`) stands inside what it repeats",
+            "it would go on for ever",
+            "write the value out",
+        ));
+        let kind = Kind::Scalar { text: String::new(), plain: true, written: None };
+        Node { kind, span: place, broken: true }
     }
 
     fn close(&mut self, open: Open, end: &Span) -> Node {
         let span = Span { bytes: open.span.bytes.start..end.bytes.end, ..open.span };
         if open.list {
-            return Node { kind: Kind::List(open.items), span };
+            return Node { kind: Kind::List(open.items), span, broken: false };
         }
         let mut entries: Vec<(Node, Node)> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut broken = false;
         let mut items = open.items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             match key.text() {
-                Some("<<") => self.mistakes.push(Mistake::new(
-                    &key.span,
-                    "a merge key (`<<`) stands here",
-                    "YAML 1.2 has none, and readers differ in what it means",
-                    "write the keys out, or use `defaults`",
-                )),
+                Some("<<") => {
+                    broken = true;
+                    self.mistakes.push(Mistake::new(
+                        &key.span,
+                        "a merge key (`<<`) stands here",
+                        "YAML 1.2 has none, and readers differ in what it means",
+                        "write the keys out, or use `defaults`",
+                    ));
+                }
                 Some(name) => {
-                    let first = entries.iter().find(|(k, _)| k.text() == Some(name));
-                    if let Some((first, _)) = first {
-                        let line = first.span.line;
+                    if let Some(line) = lines.get(name) {
                         self.mistakes.push(Mistake::new(
                             &key.span,
-                            format!("`{name}` stands here twice"),
+                            format!("`{}` stands here twice", name.escape_debug()),
                             format!("the first one is in line {line}"),
                             "remove one of them",
                         ));
                     } else {
+                        lines.insert(name.to_owned(), key.span.line);
                         entries.push((key, value));
                     }
                 }
@@ -228,7 +263,7 @@ impl Builder<'_> {
                 )),
             }
         }
-        Node { kind: Kind::Map(entries), span }
+        Node { kind: Kind::Map(entries), span, broken }
     }
 }
 

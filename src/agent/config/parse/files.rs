@@ -1,42 +1,44 @@
 //! `files:`: what stands in each, and how it is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::super::decode::{At, Decode, Named};
 use super::super::mistake::{Mistake, Span, suggest};
 use super::super::model::{Content, FieldRef, FileConfig, Format};
 use super::super::raw::{RawDefaults, RawFile};
+use super::super::substitute::is_variable;
 use super::super::yaml::{Kind, Node};
-use super::{Context, choice};
-use crate::secret::{FilePath, SecretName, VolumeName};
+use super::{Context, choice, not_a_variable};
+use crate::secret::{FilePath, VolumeName};
 
 const FORMATS: [&str; 7] = ["raw", "json", "yaml", "dotenv", "properties", "shell", "pkcs12"];
 
 impl Context<'_> {
     pub(super) fn files(
         &mut self,
-        raw: Option<&Named<RawFile>>,
-        secrets: &[String],
+        raw: &Named<RawFile>,
+        secrets: &[&str],
         volumes: &[String],
         defaults: &RawDefaults,
     ) -> BTreeMap<FilePath, At<FileConfig>> {
         let mut files = BTreeMap::new();
-        for (path, file) in raw.into_iter().flatten() {
+        for (path, file) in &raw.entries {
             let parsed = match FilePath::parse(&path.value) {
                 Ok(path) => Some(path),
                 Err(error) => {
                     self.mistakes.push(Mistake::new(
                         &path.span,
-                        format!("`{}` can't be the path of a file", path.value.escape_debug()),
+                        format!("`{}` can't be the path of a file", path.shown),
                         error.to_string(),
                         "write a path beneath the volume, like `certs/tls.pem`",
                     ));
                     None
                 }
             };
-            let config = self.file(&path.value, file, secrets, volumes, defaults);
+            let config = self.file(path, &file.value, secrets, volumes, defaults);
             if let (Some(parsed), Some(value)) = (parsed, config) {
-                files.insert(parsed, At { value, span: path.span.clone() });
+                let (span, shown) = (path.span.clone(), path.shown.clone());
+                files.insert(parsed, At { value, span, shown });
             }
         }
         self.no_file_is_a_directory(&files);
@@ -45,58 +47,62 @@ impl Context<'_> {
 
     fn no_file_is_a_directory(&mut self, files: &BTreeMap<FilePath, At<FileConfig>>) {
         for (path, file) in files {
-            let below = format!("{path}/");
-            let inside = files.iter().find(|(other, f)| {
-                other.as_str().starts_with(&below) && f.value.volume == file.value.volume
-            });
-            if let Some((other, _)) = inside {
-                self.mistakes.push(Mistake::new(
-                    &file.span,
-                    format!("`{path}` is a file and a directory"),
-                    format!("`{other}` stands beneath it"),
-                    "rename one of them",
-                ));
+            let text = path.as_str();
+            for (slash, _) in text.match_indices('/') {
+                let above = FilePath::parse(&text[..slash]).ok();
+                let above = above.and_then(|above| files.get_key_value(&above));
+                if let Some((above, other)) = above
+                    && other.value.volume == file.value.volume
+                {
+                    self.mistakes.push(Mistake::new(
+                        &other.span,
+                        format!("`{above}` is a file and a directory"),
+                        format!("`{path}` stands beneath it"),
+                        "rename one of them",
+                    ));
+                }
             }
         }
     }
 
     fn file(
         &mut self,
-        path: &str,
-        file: &At<RawFile>,
-        secrets: &[String],
+        path: &At<String>,
+        raw: &RawFile,
+        secrets: &[&str],
         volumes: &[String],
         defaults: &RawDefaults,
     ) -> Option<FileConfig> {
-        let raw = &file.value;
-        let volume = self.volume_of(raw, volumes, &file.span);
-        let decode_base64 = match &raw.decode {
-            None => false,
-            Some(decode) if decode.value == "base64" => true,
-            Some(decode) => {
-                self.mistakes.push(choice(&decode.span, "decode", &decode.value, &["base64"]));
-                false
-            }
-        };
+        let volume = self.volume_of(raw, volumes, path);
+        let decode = self.decode(raw);
         let format = self.format(raw);
+        if let (Some(password), Some(_)) = (&raw.password, format) {
+            self.mistakes.push(Mistake::new(
+                &password.span,
+                format!("`{}` has a password and is not encrypted", path.shown),
+                "only the format `pkcs12` has one",
+                "remove `password`",
+            ));
+        }
         let content = match (&raw.from, &raw.template) {
-            (Some(from), None) => self.content(path, &from.value, format?, secrets),
+            (Some(from), None) => self.content(path, &from.value, format, secrets),
             (None, Some(template)) => {
                 if let Some(format) = &raw.format {
                     self.mistakes.push(Mistake::new(
                         &format.span,
-                        format!("`{path}` has a template and a format"),
+                        format!("`{}` has a template and a format", path.shown),
                         "a template writes the file as it is to be",
                         "remove `format`",
                     ));
                 }
                 self.template(template, secrets)
             }
+            (None, None) if raw.wrong.iter().any(|key| ["from", "template"].contains(key)) => None,
             (from, _) => {
                 let what = if from.is_some() { "two contents" } else { "no content" };
                 self.mistakes.push(Mistake::new(
-                    &file.span,
-                    format!("`{path}` has {what}"),
+                    &path.span,
+                    format!("`{}` has {what}", path.shown),
                     "a file is made `from` secrets or by a `template`",
                     "write one of `from: NAME.FIELD` and `template: …`",
                 ));
@@ -104,12 +110,14 @@ impl Context<'_> {
             }
         };
         let content = content?;
-        if decode_base64 && !matches!(&content, Content::Parts(parts) if parts.len() == 1) {
+        if let Some(decode) = decode
+            && !matches!(&content, Content::Parts(parts) if parts.len() == 1)
+        {
             self.mistakes.push(Mistake::new(
-                &file.span,
-                format!("`{path}` can't be decoded"),
+                decode,
+                format!("`{}` can't be decoded", path.shown),
                 "`decode` takes the base64 of one value",
-                "write `from: NAME.FIELD`",
+                "write `from: NAME.FIELD`, without a format",
             ));
         }
         let id = |own: &Option<At<u32>>, inherited: &Option<At<u32>>| {
@@ -117,7 +125,7 @@ impl Context<'_> {
         };
         Some(FileConfig {
             content,
-            decode_base64,
+            decode_base64: decode.is_some(),
             mode: raw.mode.as_ref().or(defaults.mode.as_ref()).map_or(0o440, |mode| mode.value.0),
             owner_user: id(&raw.owner_user, &defaults.owner_user),
             owner_group: id(&raw.owner_group, &defaults.owner_group),
@@ -125,28 +133,48 @@ impl Context<'_> {
         })
     }
 
-    fn volume_of(&mut self, raw: &RawFile, volumes: &[String], file: &Span) -> Option<VolumeName> {
-        let (name, span) = match &raw.volume {
-            Some(volume) => (volume.value.as_str(), &volume.span),
-            None => ("default", file),
+    /// Where `decode: base64` is written, if it is.
+    fn decode<'a>(&mut self, raw: &'a RawFile) -> Option<&'a Span> {
+        let decode = raw.decode.as_ref()?;
+        if decode.value != "base64" {
+            self.mistakes.push(choice("decode", decode, &["base64"]));
+            return None;
+        }
+        Some(&decode.span)
+    }
+
+    fn volume_of(
+        &mut self,
+        raw: &RawFile,
+        volumes: &[String],
+        path: &At<String>,
+    ) -> Option<VolumeName> {
+        let (name, shown, span) = match &raw.volume {
+            Some(volume) => (volume.value.as_str(), volume.shown.as_str(), &volume.span),
+            None => ("default", "default", &path.span),
         };
         if volumes.iter().any(|volume| volume == name) {
             return VolumeName::parse(name).ok();
         }
         let known: Vec<&str> = volumes.iter().map(String::as_str).collect();
-        self.mistakes.push(Mistake::new(
-            span,
-            format!("there is no volume `{}`", name.escape_debug()),
-            "it is not in `volumes:`",
-            suggest(name, &known),
-        ));
+        let (why, hint) = match &raw.volume {
+            Some(_) => ("it is not in `volumes:`", suggest(name, &known)),
+            None => (
+                "a file that names no volume stands on the one called `default`",
+                "say `volume:` here, or add `default: { path: … }` to `volumes:`".to_owned(),
+            ),
+        };
+        let what = format!("there is no volume `{shown}`");
+        self.mistakes.push(Mistake::new(span, what, why, hint));
         None
     }
 
-    #[expect(clippy::option_option, reason = "a bad format is not the same as none")]
-    fn format(&mut self, raw: &RawFile) -> Option<Option<Format>> {
-        let Some(format) = &raw.format else { return Some(None) };
-        let known = match format.value.as_str() {
+    /// The format, `raw` if none is written; nothing if what is written is none.
+    fn format(&mut self, raw: &RawFile) -> Option<Format> {
+        let Some(format) = &raw.format else {
+            return (!raw.wrong.contains(&"format")).then_some(Format::Raw);
+        };
+        Some(match format.value.as_str() {
             "raw" => Format::Raw,
             "json" => Format::Json,
             "yaml" => Format::Yaml,
@@ -161,148 +189,118 @@ impl Context<'_> {
                 ));
                 return None;
             }
-            other => {
-                self.mistakes.push(choice(&format.span, "format", other, &FORMATS));
+            _ => {
+                self.mistakes.push(choice("format", format, &FORMATS));
                 return None;
             }
-        };
-        Some(Some(known))
+        })
     }
 
+    /// `format` is nothing where a mistake in it was noted; what stands in `from` is read all the same.
     fn content(
         &mut self,
-        path: &str,
+        path: &At<String>,
         from: &Node,
         format: Option<Format>,
-        secrets: &[String],
+        secrets: &[&str],
     ) -> Option<Content> {
         match &from.kind {
-            Kind::Map(entries) => {
-                let Some(format) = format.filter(|format| *format != Format::Raw) else {
-                    self.mistakes.push(Mistake::new(
-                        &from.span,
-                        format!("`{path}` has named values and no format"),
-                        "nothing says how names and values are written",
-                        "add `format: dotenv`, json, yaml, properties or shell",
-                    ));
-                    return None;
-                };
-                let mut named = BTreeMap::new();
-                for (key, value) in entries {
-                    let text = String::decode(value, &mut self.mistakes);
-                    let field = text.and_then(|text| self.field(&text, &value.span, secrets));
-                    if let (Some(key), Some(field)) = (key.text(), field) {
-                        self.key_of_format(key, format, &value.span);
-                        named.insert(key.to_owned(), field);
-                    }
-                }
-                Some(Content::Entries(format, named))
-            }
-            Kind::List(items) => {
-                if let Some(format) = format.filter(|format| *format != Format::Raw) {
-                    self.mistakes.push(Mistake::new(
-                        &from.span,
-                        format!("`{path}` is a list in the format `{format:?}`").to_lowercase(),
-                        "a list is joined as it is, with a newline between its parts",
-                        "write a mapping of names to fields, or remove `format`",
-                    ));
-                }
-                let parts: Vec<FieldRef> = items
-                    .iter()
-                    .filter_map(|item| {
-                        let text = String::decode(item, &mut self.mistakes)?;
-                        self.field(&text, &item.span, secrets)
-                    })
-                    .collect();
-                if items.is_empty() || parts.iter().all(|part| part.optional) {
-                    self.mistakes.push(Mistake::new(
-                        &from.span,
-                        format!("`{path}` may be empty"),
-                        "nothing in it is required",
-                        "name at least one field without `?`",
-                    ));
-                }
-                Some(Content::Parts(parts))
-            }
+            Kind::Map(entries) => self.entries(path, entries, from, format, secrets),
+            Kind::List(items) => Some(self.parts(path, items, from, format, secrets)),
             Kind::Scalar { .. } => {
-                let text = String::decode(from, &mut self.mistakes)?;
-                let field = self.field(&text, &from.span, secrets)?;
+                let text = At::<String>::decode(from, &mut self.mistakes)?;
+                let field = self.field(&text, secrets)?;
                 if field.optional {
                     self.mistakes.push(Mistake::new(
                         &from.span,
-                        format!("`{path}` may be empty"),
+                        format!("`{}` may be empty", path.shown),
                         "its only part is marked with `?`",
                         "remove the `?`, or make the secret `optional: true`",
                     ));
                 }
-                Some(match format {
-                    None | Some(Format::Raw) => Content::Parts(vec![field]),
-                    Some(format) => Content::Whole(format, field),
+                Some(match format? {
+                    Format::Raw => Content::Parts(vec![field]),
+                    format => Content::Whole(format, field),
                 })
             }
         }
     }
 
-    fn key_of_format(&mut self, key: &str, format: Format, span: &Span) {
-        let variable = matches!(format, Format::Dotenv | Format::Shell);
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let bad = key.is_empty()
-            || key.starts_with(|c: char| c.is_ascii_digit())
-            || !key.bytes().all(good);
-        if variable && bad {
+    /// Named values in a format.
+    fn entries(
+        &mut self,
+        path: &At<String>,
+        entries: &[(Node, Node)],
+        from: &Node,
+        format: Option<Format>,
+        secrets: &[&str],
+    ) -> Option<Content> {
+        if format == Some(Format::Raw) {
             self.mistakes.push(Mistake::new(
-                span,
-                format!("`{}` is not a variable's name", key.escape_debug()),
-                "a name is made of letters, digits and `_`, and does not begin with a digit",
-                "rename it",
+                &path.span,
+                format!("`{}` has named values and no format", path.shown),
+                "nothing says how names and values are written",
+                "add `format: dotenv`, json, yaml, properties or shell",
             ));
         }
+        if entries.is_empty() {
+            self.mistakes.push(Mistake::new(
+                &from.span,
+                format!("`{}` may be empty", path.shown),
+                "nothing stands in it",
+                "write `NAME: SECRET.FIELD` for each value",
+            ));
+        }
+        let mut named = BTreeMap::new();
+        for (key, value) in entries {
+            let text = At::<String>::decode(value, &mut self.mistakes);
+            let field = text.and_then(|text| self.field(&text, secrets));
+            let Some(name) = key.text() else { continue };
+            let variable = matches!(format, Some(Format::Dotenv | Format::Shell));
+            if variable && !is_variable(name) {
+                let shown = key.shown().unwrap_or_default();
+                let key = At { value: name.to_owned(), span: key.span.clone(), shown };
+                self.mistakes.push(not_a_variable(&key));
+            }
+            if let Some(field) = field {
+                named.insert(name.to_owned(), field);
+            }
+        }
+        Some(Content::Entries(format?, named))
     }
 
-    fn template(&mut self, template: &At<String>, secrets: &[String]) -> Option<Content> {
-        let source = template.value.clone();
-        let mut env = minijinja::Environment::empty();
-        let named = match env.add_template_owned("template", source.clone()) {
-            Ok(()) => env.get_template("template").map(|t| t.undeclared_variables(false)),
-            Err(error) => Err(error),
-        };
-        let named = match named {
-            Ok(named) => named,
-            Err(error) => {
-                let line =
-                    error.line().map_or(String::new(), |line| format!(" in its line {line}"));
-                self.mistakes.push(Mistake::new(
-                    &template.span,
-                    format!("the template is not valid{line}"),
-                    error.detail().unwrap_or("minijinja can't read it").to_owned(),
-                    "templates are minijinja: `{{ secret.field }}`, `{% if … %}`, `{% for … %}`",
-                ));
-                return None;
-            }
-        };
-        let known: Vec<&str> = secrets.iter().map(String::as_str).collect();
-        let mut used = BTreeSet::new();
-        for name in &named {
-            match SecretName::parse(name) {
-                Ok(secret) if known.contains(&name.as_str()) => {
-                    used.insert(secret);
-                }
-                _ => self.mistakes.push(Mistake::new(
-                    &template.span,
-                    format!("the template names `{name}`, and there is no such secret"),
-                    "it is not in `secrets:`",
-                    suggest(name, &known),
-                )),
-            }
-        }
-        if named.is_empty() {
-            self.warnings.push(Mistake::new(
-                &template.span,
-                "the template names no secret",
-                "the file would be the same for ever",
-                "write `{{ secret.field }}`, or keep the file in the image",
+    /// Values that are joined.
+    fn parts(
+        &mut self,
+        path: &At<String>,
+        items: &[Node],
+        from: &Node,
+        format: Option<Format>,
+        secrets: &[&str],
+    ) -> Content {
+        if format.is_some_and(|format| format != Format::Raw) {
+            self.mistakes.push(Mistake::new(
+                &from.span,
+                format!("`{}` is a list with a format", path.shown),
+                "a list is joined as it is, with a newline between its parts",
+                "write a mapping of names to fields, or remove `format`",
             ));
         }
-        Some(Content::Template { source, secrets: used })
+        let parts: Vec<Option<FieldRef>> = items
+            .iter()
+            .map(|item| {
+                let text = At::<String>::decode(item, &mut self.mistakes)?;
+                self.field(&text, secrets)
+            })
+            .collect();
+        if parts.iter().all(|part| part.as_ref().is_some_and(|part| part.optional)) {
+            self.mistakes.push(Mistake::new(
+                &from.span,
+                format!("`{}` may be empty", path.shown),
+                "nothing in it is required",
+                "name at least one field without `?`",
+            ));
+        }
+        Content::Parts(parts.into_iter().flatten().collect())
     }
 }

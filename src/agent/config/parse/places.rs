@@ -21,16 +21,23 @@ const KEEP_PREVIOUS: Duration = Duration::from_secs(5 * 60);
 const DEFAULT_HEALTH: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8087);
 
+/// The volumes that could be read, and the names of all.
+pub(super) struct Volumes {
+    pub(super) known: BTreeMap<VolumeName, VolumeConfig>,
+    /// Also those with a mistake in them, so that they are not taken for missing ones.
+    pub(super) names: Vec<String>,
+}
+
 impl Context<'_> {
+    /// `needed`: there are files, so that without a word on volumes there is the default one.
     pub(super) fn volumes(
         &mut self,
         one: Option<&At<RawVolume>>,
         several: Option<&At<Named<RawVolume>>>,
         needed: bool,
         root: &Span,
-    ) -> BTreeMap<VolumeName, VolumeConfig> {
-        let mut volumes = BTreeMap::new();
-        let default = VolumeName::parse("default").ok();
+    ) -> Volumes {
+        let mut volumes = Volumes { known: BTreeMap::new(), names: Vec::new() };
         if let (Some(one), Some(_)) = (one, several) {
             self.mistakes.push(Mistake::new(
                 &one.span,
@@ -39,46 +46,60 @@ impl Context<'_> {
                 "move it below `volumes:` as `default: { … }`",
             ));
         }
-        if let (Some(one), Some(name)) = (one, &default)
-            && let Some(volume) = self.volume("default", &one.value, &one.span)
-        {
-            volumes.insert(name.clone(), volume);
+        let implied = RawVolume::default();
+        let default = match one {
+            Some(one) => Some((&one.value, &one.span)),
+            None if several.is_none() && needed => Some((&implied, root)),
+            None => None,
+        };
+        if let Some((raw, span)) = default {
+            let name = At { value: "default".into(), span: span.clone(), shown: "default".into() };
+            self.add_volume(&name, raw, &mut volumes);
         }
-        for (name, raw) in several.into_iter().flat_map(|several| &several.value) {
-            let parsed = self.named("a volume", name, VolumeName::parse);
-            let volume = self.volume(&name.value, &raw.value, &raw.span);
-            if let (Some(name), Some(volume)) = (parsed, volume) {
-                volumes.insert(name, volume);
-            }
+        for (name, raw) in several.into_iter().flat_map(|several| &several.value.entries) {
+            self.add_volume(name, &raw.value, &mut volumes);
         }
-        if one.is_none() && several.is_none() && needed {
-            let span = Span { bytes: root.bytes.start..root.bytes.start, ..root.clone() };
-            if let (Some(name), Some(volume)) =
-                (default, self.volume("default", &RawVolume::default(), &span))
-            {
-                volumes.insert(name, volume);
-            }
+        if let Some(several) = several {
+            volumes.names.extend(several.value.names.iter().cloned());
         }
-        self.no_overlap(&volumes, several.map_or(root, |s| &s.span));
         volumes
     }
 
-    fn volume(&mut self, name: &str, raw: &RawVolume, span: &Span) -> Option<VolumeConfig> {
+    fn add_volume(&mut self, name: &At<String>, raw: &RawVolume, volumes: &mut Volumes) {
+        volumes.names.push(name.value.clone());
+        let parsed = self.named("a volume", name, VolumeName::parse);
+        let volume = self.volume(name, raw);
+        let (Some(parsed), Some(volume)) = (parsed, volume) else { return };
+        for (other, before) in &volumes.known {
+            if *other != parsed && overlap(&before.path, &volume.path) {
+                self.mistakes.push(Mistake::new(
+                    raw.path.as_ref().map_or(&name.span, |path| &path.span),
+                    format!("the volumes `{other}` and `{parsed}` overlap"),
+                    "one path is the other, or stands beneath it",
+                    "give each volume a mount of its own",
+                ));
+            }
+        }
+        volumes.known.insert(parsed, volume);
+    }
+
+    fn volume(&mut self, name: &At<String>, raw: &RawVolume) -> Option<VolumeConfig> {
         let path = match &raw.path {
-            Some(path) => self.absolute(path)?,
-            None if name == "default" => self.default_path(span)?,
+            Some(path) => self.absolute(path),
+            None if raw.wrong.contains(&"path") => None,
+            None if name.value == "default" => self.default_path(&name.span),
             None => {
                 self.mistakes.push(Mistake::new(
-                    span,
-                    format!("volume `{name}` has no `path`"),
+                    &name.span,
+                    format!("volume `{}` has no `path`", name.shown),
                     "only the volume called `default` has a place of its own",
                     "add `path: /run/secrets/NAME`",
                 ));
-                return None;
+                None
             }
         };
         let mut config = VolumeConfig {
-            path,
+            path: path.clone().unwrap_or_default(),
             keep_previous: raw.keep_previous.as_ref().map_or(KEEP_PREVIOUS, |keep| keep.value.0),
             size: raw.size.as_ref().map_or(DEFAULT_SIZE, |size| size.value.0),
             allow_persistent: false,
@@ -90,19 +111,25 @@ impl Context<'_> {
                     config.allow_persistent = true;
                     self.warnings.push(Mistake::new(
                         &allow.span,
-                        format!("volume `{name}` may be on a disk"),
+                        format!("volume `{}` may be on a disk", name.shown),
                         "what is written to a disk outlives the pod",
                         "use a tmpfs (`emptyDir: { medium: Memory }`) wherever you can",
                     ));
                 }
                 "swap" => config.allow_swap = true,
-                other => {
-                    let known = ["persistent", "swap"];
-                    self.mistakes.push(choice(&allow.span, "allow", other, &known));
-                }
+                _ => self.mistakes.push(choice("allow", allow, &["persistent", "swap"])),
             }
         }
-        Some(config)
+        if path.as_ref().is_some_and(|path| path.parent().is_none()) {
+            self.mistakes.push(Mistake::new(
+                raw.path.as_ref().map_or(&name.span, |path| &path.span),
+                format!("volume `{}` is the whole file system", name.shown),
+                "everything would stand beneath it",
+                "mount a tmpfs, and write its path",
+            ));
+            return None;
+        }
+        path.map(|_| config)
     }
 
     fn default_path(&mut self, span: &Span) -> Option<PathBuf> {
@@ -125,31 +152,17 @@ impl Context<'_> {
     pub(super) fn absolute(&mut self, path: &At<String>) -> Option<PathBuf> {
         let parsed = PathBuf::from(&path.value);
         let plain = parsed.is_absolute()
+            && !path.value.contains(char::is_control)
             && !parsed.components().any(|part| matches!(part, Component::ParentDir));
         if !plain {
             self.mistakes.push(Mistake::new(
                 &path.span,
-                format!("`{}` is not an absolute path", path.value.escape_debug()),
+                format!("`{}` is not an absolute path", path.shown),
                 "it begins with `/` and has no `..`",
-                "write the whole path of the mount",
+                "write the whole path",
             ));
         }
         plain.then_some(parsed)
-    }
-
-    fn no_overlap(&mut self, volumes: &BTreeMap<VolumeName, VolumeConfig>, span: &Span) {
-        for (name, volume) in volumes {
-            for (other, inner) in volumes {
-                if name < other && overlap(&volume.path, &inner.path) {
-                    self.mistakes.push(Mistake::new(
-                        span,
-                        format!("the volumes `{name}` and `{other}` overlap"),
-                        format!("{} and {}", volume.path.display(), inner.path.display()),
-                        "give each volume a mount of its own",
-                    ));
-                }
-            }
-        }
     }
 
     pub(super) fn state(
@@ -159,6 +172,9 @@ impl Context<'_> {
     ) -> Option<StateConfig> {
         let raw = raw?;
         let Some(path) = &raw.value.path else {
+            if raw.value.wrong.contains(&"path") {
+                return None;
+            }
             self.mistakes.push(Mistake::new(
                 &raw.span,
                 "`state` has no `path`",
@@ -182,7 +198,7 @@ impl Context<'_> {
         for allow in raw.value.allow.iter().flat_map(|allow| &allow.value) {
             match allow.value.as_str() {
                 "persistent" => allow_persistent = true,
-                other => self.mistakes.push(choice(&allow.span, "allow", other, &["persistent"])),
+                _ => self.mistakes.push(choice("allow", allow, &["persistent"])),
             }
         }
         let size = raw.value.size.as_ref().map_or(DEFAULT_STATE_SIZE, |size| size.value.0);
@@ -194,7 +210,7 @@ impl Context<'_> {
         let quit = raw.quit.is_some_and(|quit| quit.value);
         let listen = raw.listen.and_then(|listen| match listen.value.strip_prefix("unix:") {
             Some(path) => {
-                let path = At { value: path.to_owned(), span: listen.span.clone() };
+                let path = At { value: path.to_owned(), ..listen.clone() };
                 self.absolute(&path).map(Listen::Unix)
             }
             None => self.socket(&listen, "`ADDRESS:PORT` or `unix:PATH`").map(Listen::Tcp),
@@ -202,8 +218,33 @@ impl Context<'_> {
         HealthConfig { listen: listen.unwrap_or(Listen::Tcp(DEFAULT_HEALTH)), quit }
     }
 
-    pub(super) fn metrics(&mut self, raw: Option<RawMetrics>) -> Option<SocketAddr> {
-        raw?.listen.and_then(|listen| self.socket(&listen, "`ADDRESS:PORT`"))
+    pub(super) fn metrics(
+        &mut self,
+        raw: Option<&At<RawMetrics>>,
+        health: &HealthConfig,
+    ) -> Option<SocketAddr> {
+        let raw = raw?;
+        let Some(listen) = &raw.value.listen else {
+            if raw.value.wrong.is_empty() {
+                self.mistakes.push(Mistake::new(
+                    &raw.span,
+                    "`metrics` has no `listen`",
+                    "nothing says where they are served",
+                    "add `listen: \"0.0.0.0:9187\"`, or remove `metrics`: the health address has them too",
+                ));
+            }
+            return None;
+        };
+        let address = self.socket(listen, "`ADDRESS:PORT`")?;
+        if health.listen == Listen::Tcp(address) {
+            self.mistakes.push(Mistake::new(
+                &listen.span,
+                "`metrics` and `health` listen on the same address",
+                "an address can be taken only once",
+                "remove `metrics`: they are served on the health address too",
+            ));
+        }
+        Some(address)
     }
 
     fn socket(&mut self, listen: &At<String>, form: &str) -> Option<SocketAddr> {
@@ -211,9 +252,13 @@ impl Context<'_> {
         if parsed.is_none() {
             self.mistakes.push(Mistake::new(
                 &listen.span,
-                format!("can't listen on `{}`", listen.value.escape_debug()),
+                format!("can't listen on `{}`", listen.shown),
                 format!("an address is {form}, with an IP address"),
-                "write for example 127.0.0.1:8087, or [::1]:8087",
+                match listen.value.strip_prefix(':').or(listen.value.strip_prefix("localhost:")) {
+                    Some(port) if listen.value.starts_with(':') => format!("write 0.0.0.0:{port}"),
+                    Some(port) => format!("write 127.0.0.1:{port}"),
+                    None => "write for example 127.0.0.1:8087, or [::1]:8087".to_owned(),
+                },
             ));
         }
         parsed
@@ -222,4 +267,13 @@ impl Context<'_> {
 
 pub(super) fn overlap(a: &Path, b: &Path) -> bool {
     a.starts_with(b) || b.starts_with(a)
+}
+
+/// Where only we write: the volumes and the state.
+pub(super) fn private(
+    volumes: &BTreeMap<VolumeName, VolumeConfig>,
+    state: Option<&StateConfig>,
+) -> Vec<PathBuf> {
+    let volumes = volumes.values().map(|volume| volume.path.clone());
+    volumes.chain(state.map(|state| state.path.clone())).collect()
 }
