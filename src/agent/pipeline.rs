@@ -144,7 +144,7 @@ impl Pipeline {
     /// like a signal does.
     pub async fn run(mut self, mode: Mode, _locked: LockedIn, quit: Rc<Notify>) -> Ending {
         let begun = rotate::now();
-        let mut watch = self.watch();
+        let mut watch = self.watch(mode);
         let mut inputs = match Inputs::new(quit) {
             Ok(inputs) => inputs,
             Err(report) => return Ending::failed(vec![report]),
@@ -186,7 +186,11 @@ impl Pipeline {
         ending
     }
 
-    fn watch(&self) -> Watch {
+    /// `init` is over before anything changes.
+    fn watch(&self, mode: Mode) -> Watch {
+        if mode == Mode::Once {
+            return Watch::none();
+        }
         let files =
             self.stores.values().filter_map(|slot| slot.store.watch().map(|door| door.path()));
         let source = self.source.iter().map(|source| source.door.path());
@@ -282,7 +286,7 @@ impl Pipeline {
     fn next_wake(&self, begun: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let secrets = self.secrets.values().filter_map(|secret| {
             let slot = self.stores.get(&secret.config.from.store)?;
-            if slot.busy {
+            if slot.out >= slot.most() {
                 return None;
             }
             Some(secret.due?.max(slot.gate.opens().unwrap_or_default()))

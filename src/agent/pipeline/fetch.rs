@@ -20,9 +20,10 @@ pub(super) struct Slot {
     pub store: Rc<Store>,
     /// Closed while the store does not answer.
     pub gate: Gate,
-    /// Whether a request is out. One at a time: a store in trouble meets one request of ours, and a
-    /// connection is used again for the next.
-    pub busy: bool,
+    /// Requests that are out.
+    pub out: usize,
+    /// Whether its last answer was one. Until then one request stands for all.
+    pub answers: bool,
     /// The file of a local store, as it was last looked at.
     pub stamped: Option<Stamped>,
 }
@@ -30,10 +31,20 @@ pub(super) struct Slot {
 impl Slot {
     /// A store that nobody asked yet.
     pub fn new(store: Store) -> Slot {
-        let stamped = store.watch().map(Stamped::of);
-        Slot { store: Rc::new(store), gate: Gate::default(), busy: false, stamped }
+        let (stamped, answers) = (store.watch().map(Stamped::of), false);
+        Slot { store: Rc::new(store), gate: Gate::default(), out: 0, answers, stamped }
+    }
+
+    /// How many requests may be out: a store that is in trouble, or that we have not logged in to
+    /// yet, meets one.
+    pub fn most(&self) -> usize {
+        if self.answers { AT_ONCE } else { 1 }
     }
 }
+
+/// Requests at one store at the same time, once it answers: enough to keep its answers and our work
+/// from waiting for each other, too few to be a burden.
+const AT_ONCE: usize = 4;
 
 /// A request's end.
 pub(super) struct Answered {
@@ -46,15 +57,15 @@ pub(super) struct Answered {
 pub(super) type Request = LocalBoxFuture<'static, Answered>;
 
 impl Pipeline {
-    /// Starts a request at every store that is free, open and has a secret that is due.
+    /// Starts requests at every store that is open and has secrets that are due.
     pub(super) fn ask(&mut self, now: Timestamp) -> Vec<Request> {
         let mut requests = Vec::new();
         for (name, slot) in &mut self.stores {
-            if slot.busy || !slot.gate.is_open(now) {
-                continue;
-            }
-            if let Some((secret, tracked)) = first_due(&mut self.secrets, name, now) {
-                slot.busy = true;
+            while slot.out < slot.most() && slot.gate.is_open(now) {
+                let Some((secret, tracked)) = first_due(&mut self.secrets, name, now) else {
+                    break;
+                };
+                slot.out += 1;
                 tracked.asked = true;
                 tracked.due = None;
                 requests.push(request(&slot.store, secret, tracked, now));
@@ -68,10 +79,14 @@ impl Pipeline {
         let Answered { secret, store, result } = answered;
         let roll = self.rolls.roll();
         if let Some(slot) = self.stores.get_mut(&store) {
-            slot.busy = false;
+            slot.out -= 1;
+            slot.answers = scope(&result) != Some(Scope::Store);
             match &result {
                 Err(error) if error.scope() == Scope::Store => {
-                    slot.gate.failed(error.retry(), now, roll);
+                    // Of several requests that met the same trouble, one counts.
+                    if slot.gate.is_open(now) {
+                        slot.gate.failed(error.retry(), now, roll);
+                    }
                 }
                 _ => slot.gate.answered(),
             }
@@ -155,4 +170,9 @@ fn request(store: &Rc<Store>, secret: SecretName, tracked: &Tracked, now: Timest
         let result = store.fetch(wanted).await;
         Answered { secret, store: from.store.clone(), result }
     })
+}
+
+/// Whom a failure concerns; none where there is no failure.
+fn scope(result: &Result<Answer, StoreError>) -> Option<Scope> {
+    result.as_ref().err().map(StoreError::scope)
 }

