@@ -37,6 +37,10 @@ image: build
 	@echo "binary: $$(stat -c %s $(BINARY)) bytes"
 	@echo "image:  $$(podman image inspect --format '{{.Size}}' $(IMAGE)) bytes, $(IMAGE)"
 
+## Side by side with the OpenBao agent, in one run; writes benches/RESULTS.md.
+bench: $(BAO) build
+	python3 benches/bench.py $(BINARY) $(BAO)
+
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
 ## and the image in a pod.
 e2e:

@@ -149,6 +149,7 @@ impl Pipeline {
             Ok(inputs) => inputs,
             Err(report) => return Ending::failed(vec![report]),
         };
+        self.remark_on_stores();
         self.probe_hooks().await;
         self.tell_again();
         let mut requests: FuturesUnordered<Request> = FuturesUnordered::new();
@@ -299,6 +300,13 @@ impl Pipeline {
         let all = secrets.chain(carriers).chain(restarts).chain(self.settle.ends()).chain(deadline);
         // Never at once again and again: a timer that is over is looked at in the next round.
         all.min().map(|wake| wake.max(now.after(Duration::from_millis(1))))
+    }
+
+    /// Says at start what is weak about a store, though it works.
+    fn remark_on_stores(&self) {
+        for report in self.stores.values().flat_map(|slot| slot.store.remarks()) {
+            say_error(&report);
+        }
     }
 
     /// Looks at start whether hooks could be carried out, so that nobody learns it at the first
