@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unused_imports, reason = "each test file uses a part of it")]
 
+pub(crate) mod app;
 mod bao;
 mod certs;
 mod http;

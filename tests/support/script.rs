@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::pem::PemObject;
@@ -89,6 +91,22 @@ impl Script {
             .with_no_client_auth()
             .with_single_cert(vec![chain], key);
         Script::start_with(Some(Arc::new(config.unwrap())), handler)
+    }
+
+    /// The same on a Unix socket. There is no port.
+    pub(crate) fn start_unix(
+        socket: &Path,
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Script {
+        let listener = UnixListener::bind(socket).unwrap();
+        let seen = Arc::<Mutex<Vec<Request>>>::default();
+        let (handler, log): (Handler, _) = (Arc::new(handler), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                serve(stream, &handler, &log);
+            }
+        });
+        Script { port: 0, seen }
     }
 
     fn start_with(
