@@ -3,34 +3,33 @@
 //! It is one file on a tmpfs that only Sidekey's containers mount, replaced by a rename. Whoever
 //! reads it has the token, so it is treated like one: mode 0600 in a directory of mode 0700.
 
+mod error;
+mod stored;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, fchmod, flock, open, openat, renameat, unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, open, openat, renameat,
+    unlinkat,
 };
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+use rustix::process::geteuid;
 use zeroize::Zeroize;
 
 use crate::agent::config::StateConfig;
-use crate::agent::reason::{Reason, Report};
 use crate::agent::store::Session;
 use crate::agent::volume::medium;
-use crate::sandbox::door::Door;
-use crate::secret::{DIGEST_LEN, DigestKey, SecretBytes, SecretName, StoreName, Version};
+use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, Version};
+
+use error::Fault;
+pub use error::StateError;
 
 const NAME: &str = "state.json";
 const NEW: &str = "state.json.new";
-
-/// The layout of the file. Another number is another program's, and is left alone.
-const LAYOUT: u32 = 1;
 
 /// What a restart needs.
 #[derive(Debug, Default)]
@@ -66,279 +65,132 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct State {
     dir: OwnedFd,
-    door: Door,
-    size: u64,
-}
-
-/// Why the state can't be used.
-#[derive(Debug)]
-pub struct StateError {
     path: PathBuf,
-    fault: Fault,
-}
-
-/// What is wrong with the state.
-#[derive(Debug)]
-enum Fault {
-    Io(io::ErrorKind),
-    NotTmpfs,
-    Locked,
-    TooLarge { size: u64 },
-    OtherLayout { found: u32 },
+    size: u64,
+    boot: Option<String>,
 }
 
 impl State {
     /// Opens and locks the directory. It has to be a tmpfs, or the config says otherwise.
+    ///
+    /// The lock lives as long as any copy of the handle: whoever forks without closing what it
+    /// inherits keeps it.
     pub fn open(config: &StateConfig) -> Result<State, StateError> {
-        let fail = |fault| StateError { path: config.path.clone(), fault };
-        let io = |error: Errno| fail(Fault::Io(io::Error::from(error).kind()));
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let dir = open(&config.path, flags, Mode::empty()).map_err(io)?;
-        let carrier =
-            medium(rustix::fd::AsFd::as_fd(&dir)).map_err(|e| fail(Fault::Io(e.kind())))?;
-        if !carrier.in_memory() && !config.allow_persistent {
-            return Err(fail(Fault::NotTmpfs));
-        }
-        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(fail(Fault::Locked)),
-            Err(error) => return Err(io(error)),
-        }
-        // A mount of the kubelet belongs to root and keeps its mode; the file's own mode guards it.
-        let _ = fchmod(&dir, Mode::RWXU);
-        let door = Door::open(&config.path.join(NAME)).map_err(|e| fail(Fault::Io(e.kind())))?;
-        Ok(State { dir, door, size: config.size })
+        let dir = open_dir(config).map_err(|fault| StateError { path: config.path.clone(), fault });
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        Ok(State { dir: dir?, path: config.path.clone(), size: config.size, boot })
     }
 
-    /// What an earlier process left. `None`: nothing, or nothing readable.
+    /// What an earlier process left; `None` is nothing. What can't be used is an error, after which
+    /// a first [`State::save`] starts afresh.
     pub fn load(&self) -> Result<Option<Snapshot>, StateError> {
-        let cap = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let mut json = match self.door.read(cap) {
-            Ok(json) => json,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.error(Fault::Io(error.kind()))),
+        let Some(mut json) = self.read().map_err(|fault| self.error(fault))? else {
+            return Ok(None);
         };
-        let stored: Option<Stored> = serde_json::from_slice(&json).ok();
+        let snapshot = stored::read(&json, self.boot.as_deref());
         json.zeroize();
-        match stored {
-            Some(stored) if stored.version == LAYOUT => Ok(stored.snapshot()),
-            Some(stored) => Err(self.error(Fault::OtherLayout { found: stored.version })),
-            None => Ok(None),
-        }
+        snapshot.map(Some).map_err(|fault| self.error(fault))
     }
 
-    /// Replaces what is there, whole or not at all.
+    /// Replaces what is there, whole or not at all:
+    ///
+    /// 1. what an interrupted save left is removed;
+    /// 2. the new file is written beside the old one, which has to fit twice into the size;
+    /// 3. a rename puts it in place. tmpfs has nothing to be flushed to.
     pub fn save(&self, snapshot: &Snapshot) -> Result<(), StateError> {
-        let io = |error: Errno| self.error(Fault::Io(io::Error::from(error).kind()));
-        let mut json = serde_json::to_vec(&Stored::of(snapshot))
-            .map_err(|_| self.error(Fault::Io(io::ErrorKind::InvalidData)))?;
-        if json.len() as u64 > self.size / 2 {
-            json.zeroize();
-            return Err(self.error(Fault::TooLarge { size: self.size }));
+        let mut json =
+            stored::write(snapshot, self.boot.as_deref()).map_err(|fault| self.error(fault))?;
+        let saved = self.replace(&json);
+        json.zeroize();
+        saved.map_err(|fault| self.error(fault))
+    }
+
+    fn read(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.dir, NAME, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::ACCESS) => return Err(Fault::Foreign),
+            Err(error) => return Err(error.into()),
+        };
+        let stat = fstat(&file)?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !is_file || stat.st_uid != geteuid().as_raw() {
+            return Err(Fault::Foreign);
         }
-        // One that an earlier process left half-written.
-        let _ = unlinkat(&self.dir, NEW, AtFlags::empty());
+        if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > self.size {
+            return Err(Fault::Nonsense);
+        }
+        // Room for all of it at once, so that no half-filled buffers are left behind.
+        let mut json = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or_default() + 1);
+        File::from(file).take(self.size).read_to_end(&mut json)?;
+        Ok(Some(json))
+    }
+
+    fn replace(&self, json: &[u8]) -> Result<(), Fault> {
+        if json.len() as u64 > self.size / 2 {
+            return Err(Fault::TooLarge { size: self.size });
+        }
+        self.remove_new(); // 1
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(&self.dir, NEW, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
-        let written = File::from(file).write_all(&json);
-        json.zeroize();
-        written.map_err(|e| self.error(Fault::Io(e.kind())))?;
-        renameat(&self.dir, NEW, &self.dir, NAME).map_err(io)
+        let file = openat(&self.dir, NEW, flags, Mode::RUSR | Mode::WUSR)?;
+        let done = File::from(file).write_all(json).map_err(Fault::from); // 2
+        let done = done.and_then(|()| Ok(renameat(&self.dir, NEW, &self.dir, NAME)?)); // 3
+        if done.is_err() {
+            // Half a file would take the room that the next attempt needs.
+            self.remove_new();
+        }
+        done
+    }
+
+    fn remove_new(&self) {
+        let _ = unlinkat(&self.dir, NEW, AtFlags::empty());
     }
 
     fn error(&self, fault: Fault) -> StateError {
-        let path = self.door.path().parent().unwrap_or(Path::new("/")).to_owned();
-        StateError { path, fault }
+        StateError { path: self.path.clone(), fault }
     }
 }
 
-impl StateError {
-    /// The error as a person reads it.
-    pub fn report(&self) -> Report {
-        let what = format!("can't use the state in `{}`", self.path.display());
-        let (reason, why, hint) = match &self.fault {
-            Fault::Io(io::ErrorKind::NotFound) => (
-                Reason::VolumeRefused,
-                "there is no such directory".to_owned(),
-                "mount a tmpfs there (`emptyDir: { medium: Memory }`), or correct `state.path`",
-            ),
-            Fault::Io(io::ErrorKind::StorageFull) => {
-                (Reason::VolumeFull, "it is full".to_owned(), "raise the size of the tmpfs")
-            }
-            Fault::Io(kind) => (
-                Reason::VolumeRefused,
-                kind.to_string(),
-                "let Sidekey's uid write there, and nobody else",
-            ),
-            Fault::NotTmpfs => (
-                Reason::VolumeNotTmpfs,
-                "it is not a tmpfs, and the token would be written to a disk".to_owned(),
-                "mount a tmpfs there, or accept the disk with `state: { allow: [persistent] }`",
-            ),
-            Fault::Locked => (
-                Reason::VolumeLocked,
-                "another Sidekey uses it".to_owned(),
-                "end the other one, or give each its own `state.path`",
-            ),
-            Fault::TooLarge { size } => (
-                Reason::VolumeFull,
-                format!("it does not fit twice into `state.size` of {size} bytes"),
-                "raise `state.size` and the size of the tmpfs",
-            ),
-            Fault::OtherLayout { found } => (
-                Reason::VolumeRefused,
-                format!("its layout is {found}, and this version knows {LAYOUT}"),
-                "use the version of Sidekey that wrote it, or start with an empty state",
-            ),
-        };
-        Report::new(reason, what, why).hint(hint)
+impl From<Errno> for Fault {
+    fn from(error: Errno) -> Fault {
+        io::Error::from(error).into()
     }
 }
 
-/// The file.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    #[serde(default)]
-    digest_key: Option<String>,
-    #[serde(default)]
-    sessions: BTreeMap<String, StoredSession>,
-    #[serde(default)]
-    generation: u64,
-    #[serde(default)]
-    unconfirmed: BTreeMap<usize, u64>,
-    #[serde(default)]
-    delivered: BTreeMap<String, StoredVersion>,
-    #[serde(default)]
-    refused: BTreeMap<String, StoredVersion>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSession {
-    token: String,
-    ttl_ms: Option<u64>,
-    renewable: bool,
-    obtained_ms: u64,
-    given: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredVersion {
-    Number(u64),
-    Id(String),
-    Digest(String),
-}
-
-impl Drop for StoredSession {
-    fn drop(&mut self) {
-        self.token.zeroize();
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Io(error.kind())
     }
 }
 
-impl Drop for Stored {
-    fn drop(&mut self) {
-        self.digest_key.zeroize();
+fn open_dir(config: &StateConfig) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let dir = open(&config.path, flags, Mode::empty())?;
+    if !medium(dir.as_fd())?.in_memory() && !config.allow_persistent {
+        return Err(Fault::NotTmpfs);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn bytes(text: &str) -> Option<SecretBytes> {
-    BASE64_STANDARD.decode(text).ok().map(SecretBytes::from)
-}
-
-impl Stored {
-    fn of(snapshot: &Snapshot) -> Stored {
-        let encode = |bytes: &SecretBytes| BASE64_STANDARD.encode(bytes.expose());
-        let versions = |map: &BTreeMap<SecretName, Version>| {
-            map.iter()
-                .map(|(name, version)| (name.to_string(), StoredVersion::of(version)))
-                .collect()
-        };
-        let sessions = snapshot.sessions.iter().map(|(name, session)| {
-            let stored = StoredSession {
-                token: encode(&session.token),
-                ttl_ms: session.ttl.map(millis),
-                renewable: session.renewable,
-                obtained_ms: millis(session.obtained),
-                given: session.given,
-            };
-            (name.to_string(), stored)
-        });
-        Stored {
-            version: LAYOUT,
-            digest_key: snapshot.digest_key.as_ref().map(encode),
-            sessions: sessions.collect(),
-            generation: snapshot.generation,
-            unconfirmed: snapshot.unconfirmed.clone(),
-            delivered: versions(&snapshot.delivered),
-            refused: versions(&snapshot.refused),
-        }
+    match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(Fault::Locked),
+        Err(error) => return Err(error.into()),
     }
-
-    /// `None` if a part of it is not what we write: then it is not worth trusting at all.
-    fn snapshot(&self) -> Option<Snapshot> {
-        let versions = |map: &BTreeMap<String, StoredVersion>| {
-            map.iter()
-                .map(|(name, version)| Some((SecretName::parse(name).ok()?, version.version()?)))
-                .collect::<Option<BTreeMap<_, _>>>()
-        };
-        let sessions = self.sessions.iter().map(|(name, session)| {
-            let live = Session {
-                token: bytes(&session.token)?,
-                ttl: session.ttl_ms.map(Duration::from_millis),
-                renewable: session.renewable,
-                obtained: Duration::from_millis(session.obtained_ms),
-                given: session.given,
-            };
-            Some((StoreName::parse(name).ok()?, live))
-        });
-        let digest_key = match &self.digest_key {
-            Some(text) => Some(bytes(text)?),
-            None => None,
-        };
-        Some(Snapshot {
-            digest_key,
-            sessions: sessions.collect::<Option<_>>()?,
-            generation: self.generation,
-            unconfirmed: self.unconfirmed.clone(),
-            delivered: versions(&self.delivered)?,
-            refused: versions(&self.refused)?,
-        })
+    // A mount of the kubelet belongs to root and keeps its mode; the file's own mode guards it.
+    if fstat(&dir)?.st_uid == geteuid().as_raw() {
+        fchmod(&dir, Mode::RWXU)?;
     }
-}
-
-impl StoredVersion {
-    fn of(version: &Version) -> StoredVersion {
-        match version {
-            Version::Number(number) => StoredVersion::Number(*number),
-            Version::Id(id) => StoredVersion::Id(id.clone()),
-            Version::Digest(digest) => StoredVersion::Digest(BASE64_STANDARD.encode(digest)),
-        }
-    }
-
-    fn version(&self) -> Option<Version> {
-        Some(match self {
-            StoredVersion::Number(number) => Version::Number(*number),
-            StoredVersion::Id(id) => Version::Id(id.clone()),
-            StoredVersion::Digest(text) => {
-                let digest: [u8; DIGEST_LEN] =
-                    BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
-                Version::Digest(digest)
-            }
-        })
-    }
+    Ok(dir)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use super::*;
+    use crate::agent::reason::{Reason, Report};
+    use crate::secret::DIGEST_LEN;
 
     fn place() -> (tempfile::TempDir, StateConfig) {
         // tmpfs everywhere that Linux is.
@@ -386,14 +238,109 @@ mod tests {
         assert!(session.token.ct_eq(&SecretBytes::from(format!("hvs.{}", "token"))));
     }
 
+    /// Why what lies there is not used.
+    fn refused(state: &State) -> Report {
+        let report = state.load().unwrap_err().report();
+        assert_eq!(report.reason, Reason::NoHandover);
+        report
+    }
+
     #[test]
-    fn a_torn_or_foreign_file_is_no_state() {
+    fn a_torn_file_is_not_used_and_the_next_save_starts_afresh() {
         let (dir, config) = place();
         let state = State::open(&config).unwrap();
-        for text in ["", "{", "[]", r#"{"version":1,"sessions":{"vault":{"token":"%"}}}"#] {
-            std::fs::write(dir.path().join(NAME), text).unwrap();
-            assert!(state.load().unwrap().is_none(), "{text}");
+        state.save(&snapshot()).unwrap();
+        let whole = std::fs::read(dir.path().join(NAME)).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(dir.path().join(NAME), &whole[..cut]).unwrap();
+            let text = refused(&state).to_string();
+            assert!(text.contains("damaged at line 1, column"), "{text}");
         }
+        state.save(&snapshot()).unwrap();
+        assert_eq!(state.load().unwrap().unwrap().generation, 9);
+    }
+
+    #[test]
+    fn what_another_version_or_another_hand_wrote_is_not_used() {
+        let (dir, config) = place();
+        let state = State::open(&config).unwrap();
+        for (text, why) in [
+            ("[]", "damaged"),
+            (r#"{"version":2,"sessions":"of another shape"}"#, "layout is 2"),
+            (r#"{"version":1,"sessions":{"vault":7}}"#, "damaged"),
+            (r#"{"version":1,"digest_key":"%"}"#, "not what Sidekey writes"),
+            (r#"{"version":1,"delivered":{"a b":{"number":1}}}"#, "not what Sidekey writes"),
+            (r#"{"version":1,"refused":{"a":{"digest":"AAAA"}}}"#, "not what Sidekey writes"),
+        ] {
+            std::fs::write(dir.path().join(NAME), text).unwrap();
+            assert!(refused(&state).why.contains(why), "{text}");
+        }
+        std::fs::write(dir.path().join(NAME), vec![b' '; 100 * 1024]).unwrap();
+        assert!(refused(&state).why.contains("not what"), "larger than the state may be");
+    }
+
+    #[test]
+    fn an_error_quotes_nothing_of_the_file() {
+        let (dir, config) = place();
+        let state = State::open(&config).unwrap();
+        let canary = ["canary", "7319"].concat();
+        for text in [
+            format!("{canary:?}"),
+            format!(r#"{{"version":{canary:?}}}"#),
+            format!(r#"{{"version":1,"sessions":{{"vault":{canary:?}}}}}"#),
+            format!(r#"{{"version":1,"generation":{canary:?}}}"#),
+            format!(r#"{{"version":1,"delivered":{{"a":{{{canary:?}:1}}}}}}"#),
+        ] {
+            std::fs::write(dir.path().join(NAME), &text).unwrap();
+            let error = state.load().unwrap_err();
+            let said = format!("{error:?} {}", error.report());
+            assert!(!said.contains(&canary), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_link_or_a_directory_in_the_files_place_is_not_followed() {
+        let (dir, config) = place();
+        let state = State::open(&config).unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::write(&elsewhere, r#"{"version":1,"generation":3}"#).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join(NAME)).unwrap();
+        assert!(refused(&state).why.contains("not ours"));
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join(NEW)).unwrap();
+        state.save(&snapshot()).unwrap();
+        assert_eq!(state.load().unwrap().unwrap().generation, 9);
+        assert!(std::fs::read_to_string(&elsewhere).unwrap().contains(":3"), "left alone");
+        std::fs::remove_file(dir.path().join(NAME)).unwrap();
+        std::fs::create_dir(dir.path().join(NAME)).unwrap();
+        assert!(refused(&state).why.contains("not ours"));
+    }
+
+    #[test]
+    fn a_session_of_another_boot_is_forgotten_and_the_rest_is_kept() {
+        let (_dir, config) = place();
+        let mut state = State::open(&config).unwrap();
+        state.save(&snapshot()).unwrap();
+        state.boot = Some("another".to_owned());
+        let loaded = state.load().unwrap().unwrap();
+        assert!(loaded.sessions.is_empty());
+        assert_eq!((loaded.generation, loaded.delivered.len()), (9, 1));
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_the_old_state_and_no_half_file() {
+        let (dir, config) = place();
+        let small = StateConfig { size: 600, ..config };
+        let state = State::open(&small).unwrap();
+        let mut next = Snapshot { generation: 1, ..Snapshot::default() };
+        state.save(&next).unwrap();
+        let long = Version::Id("x".repeat(300));
+        next.delivered = BTreeMap::from([(SecretName::parse("a").unwrap(), long)]);
+        assert_eq!(state.save(&next).unwrap_err().report().reason, Reason::VolumeFull);
+        assert_eq!(state.load().unwrap().unwrap().generation, 1);
+        // A directory in the new file's place can't be removed by `unlink`.
+        std::fs::create_dir(dir.path().join(NEW)).unwrap();
+        assert!(state.save(&Snapshot::default()).is_err());
+        assert_eq!(state.load().unwrap().unwrap().generation, 1);
     }
 
     #[test]
@@ -406,23 +353,48 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_says_what_why_and_what_to_do() {
+    fn the_directory_becomes_0700_and_has_one_user_at_a_time() {
         let (dir, config) = place();
-        let _held = State::open(&config).unwrap();
-        let locked = State::open(&config).unwrap_err().report();
-        assert_eq!(locked.reason, Reason::VolumeLocked);
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let held = State::open(&config).unwrap();
+        let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert_eq!(State::open(&config).unwrap_err().report().reason, Reason::VolumeLocked);
+        drop(held);
+        assert!(State::open(&config).is_ok());
+    }
+
+    #[test]
+    fn a_disk_is_refused_unless_the_config_accepts_it() {
+        let (dir, config) = place();
         let missing = StateConfig { path: dir.path().join("no"), ..config.clone() };
         assert!(State::open(&missing).unwrap_err().report().why.contains("no such directory"));
-        let disk = StateConfig { path: env!("CARGO_MANIFEST_DIR").into(), ..config.clone() };
-        assert_eq!(State::open(&disk).unwrap_err().report().reason, Reason::VolumeNotTmpfs);
-        for fault in [
-            Fault::Io(io::ErrorKind::StorageFull),
-            Fault::Io(io::ErrorKind::PermissionDenied),
-            Fault::TooLarge { size: 9 },
-            Fault::OtherLayout { found: 2 },
+        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let refused = StateConfig { path: disk.path().to_owned(), ..config };
+        assert_eq!(State::open(&refused).unwrap_err().report().reason, Reason::VolumeNotTmpfs);
+        assert!(State::open(&StateConfig { allow_persistent: true, ..refused }).is_ok());
+    }
+
+    #[test]
+    fn every_refusal_says_what_why_and_what_to_do() {
+        use io::ErrorKind::{NotFound, PermissionDenied, StorageFull};
+        for (fault, reason, why) in [
+            (Fault::Io(NotFound), Reason::VolumeRefused, "no such directory"),
+            (Fault::Io(StorageFull), Reason::VolumeFull, "full"),
+            (Fault::Io(PermissionDenied), Reason::VolumeRefused, "permission denied"),
+            (Fault::NotTmpfs, Reason::VolumeNotTmpfs, "not a tmpfs"),
+            (Fault::Locked, Reason::VolumeLocked, "another Sidekey"),
+            (Fault::TooLarge { size: 9 }, Reason::VolumeFull, "9 bytes"),
+            (Fault::OtherLayout { found: 2 }, Reason::NoHandover, "2"),
+            (Fault::Torn { line: 3, column: 4 }, Reason::NoHandover, "line 3, column 4"),
+            (Fault::Nonsense, Reason::NoHandover, "not what"),
+            (Fault::Foreign, Reason::NoHandover, "not ours"),
         ] {
             let report = StateError { path: "/run/sidekey".into(), fault }.report();
-            assert!(report.what.contains("/run/sidekey") && report.hint.is_some(), "{report}");
+            assert_eq!(report.reason, reason, "{report}");
+            assert!(report.what.contains("`/run/sidekey`"), "{report}");
+            assert!(report.why.contains(why), "{report}");
+            assert!(report.hint.is_some_and(|hint| hint.len() > 20), "{why}");
         }
     }
 }

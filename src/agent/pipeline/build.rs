@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::agent::config::{Config, FieldRef, StoreKind};
 use crate::agent::hook::{self, Helper, Hook};
-use crate::agent::observe::{Event, Observe};
+use crate::agent::observe::{Event, Observe, log_report};
 use crate::agent::reason::{Reason, Report};
 use crate::agent::render::Renderer;
 use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
@@ -30,13 +30,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the state and reads what an earlier process left there.
+    /// Opens the state and reads what an earlier process left there. What can't be used of it is
+    /// reported, and holds nobody up: we log in anew.
     fn open(config: &Config) -> Result<Keeper, Report> {
         let state = config.state.as_ref().map(State::open).transpose().map_err(|e| e.report())?;
-        let loaded = match &state {
-            Some(state) => state.load().map_err(|error| error.report())?,
-            None => None,
-        };
+        let loaded = state.as_ref().and_then(|state| {
+            state.load().unwrap_or_else(|error| {
+                log_report(&error.report());
+                None
+            })
+        });
         Ok(Keeper { state, snapshot: RefCell::new(loaded.unwrap_or_default()) })
     }
 

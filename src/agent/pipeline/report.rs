@@ -138,7 +138,9 @@ impl Pipeline {
             snapshot.refused = refused;
         });
         match saved {
-            Ok(()) => drop(self.problems.remove(&Reason::VolumeRefused)),
+            Ok(()) => {
+                self.problems.retain(|r| !matches!(r, Reason::VolumeRefused | Reason::VolumeFull));
+            }
             Err(report) => {
                 if self.problems.insert(report.reason) {
                     say_error(&report);
