@@ -33,8 +33,7 @@ image: build
 	@command -v podman >/dev/null || { echo "no podman: apt-get install podman runc" >&2; exit 1; }
 	rm -rf target/image && mkdir -p target/image
 	cp $(BINARY) target/image/sidekey && cp $(ROOTS) target/image/ca-certificates.crt
-	-podman rmi $(IMAGE) >/dev/null 2>&1 # else each build leaves one without a name
-	podman build --quiet --pull=never --layers=false --timestamp 0 --file Dockerfile --tag $(IMAGE) target/image
+	podman build --quiet --pull=never --timestamp 0 --file Dockerfile --tag $(IMAGE) target/image
 	@echo "binary: $$(stat -c %s $(BINARY)) bytes"
 	@echo "image:  $$(podman image inspect --format '{{.Size}}' $(IMAGE)) bytes, $(IMAGE)"
 

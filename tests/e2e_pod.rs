@@ -55,22 +55,6 @@ fn an_application_of_the_same_user_is_told_by_a_signal() {
 }
 
 #[test]
-fn a_volume_or_a_state_that_is_not_ours_to_write_is_refused_before_any_login() {
-    let story = Story::new("mode=0777", "", "unix:/run/sidekey/health.sock");
-    story.rotate("one");
-    for place in ["volume", "state"] {
-        story.pod.set_mode(place, 0o755);
-        let init = story.pod.init();
-        let said = text(&init.stderr);
-        assert_eq!(init.status.code(), Some(73), "{place}: {said}");
-        assert!(said.contains("ermission denied"), "{place}: {said}");
-        story.pod.set_mode(place, 0o777);
-    }
-    assert_eq!(story.logins(), 0);
-    assert!(story.pod.init().status.success(), "and works once both are");
-}
-
-#[test]
 fn the_image_holds_the_binary_and_the_tls_roots_and_nothing_else() {
     let pod = Pod::new("mode=0777");
     let root = pod.good(&["image", "mount", IMAGE]);

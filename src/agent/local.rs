@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
 
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 use crate::agent::store::local::{
     Document, Key, LocalError, LocalFault, MAX_KEY, MAX_STORE, count_recipients, key_remark, seal,
 };
@@ -25,7 +25,7 @@ pub fn keygen(file: &Path) -> Result<String, Report> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     created.and_then(|mut created| created.write_all(text.expose())).map_err(|error| {
         let what = format!("can't write the key `{}`", file.display());
-        Report::new(Reason::VolumeRefused, what, error.kind().to_string())
+        Report::new(Reason::VolumeRefused, what, system_word(error.kind()))
             .hint("give a path that is not there yet, in a directory of yours")
     })?;
     Ok(recipient)

@@ -202,6 +202,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// The system's word for why a file or an address can't be used, as a shell would say it.
+pub fn system_word(kind: std::io::ErrorKind) -> String {
+    match kind {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

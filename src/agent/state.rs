@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{
-    Access, AtFlags, FileType, FlockOperation, Mode, OFlags, accessat, fchmod, flock, fstat, open,
-    openat, renameat, unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, open, openat, renameat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -180,8 +180,6 @@ fn open_dir(config: &StateConfig) -> Result<OwnedFd, Fault> {
     if fstat(&dir)?.st_uid == geteuid().as_raw() {
         fchmod(&dir, Mode::RWXU)?;
     }
-    // Known before a login whose token could not be kept.
-    accessat(&dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
     Ok(dir)
 }
 

@@ -78,11 +78,6 @@ impl Pod {
         self.dir.path().join(name)
     }
 
-    /// Gives the root of a volume another mode.
-    pub(crate) fn set_mode(&self, volume: &str, mode: u32) {
-        fs::set_permissions(self.path(volume), fs::Permissions::from_mode(mode)).unwrap();
-    }
-
     /// Writes a file that the containers may read, as the kubelet projects them.
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();

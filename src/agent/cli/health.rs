@@ -2,7 +2,7 @@
 
 use super::{HealthArgs, complain, load, print};
 use crate::agent::observe::{Question, ask};
-use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::reason::{Exit, Reason, Report, system_word};
 
 pub(super) fn health(args: &HealthArgs) -> Exit {
     let (_, parsed) = match load(&args.config) {
@@ -24,7 +24,7 @@ pub(super) fn health(args: &HealthArgs) -> Exit {
                 &Report::new(
                     Reason::Starting,
                     "no agent answers on the health address",
-                    error.kind().to_string(),
+                    system_word(error.kind()),
                 )
                 .hint("start `sidekey run` with the same config, or correct `health.listen`"),
             );

@@ -6,7 +6,7 @@ use super::args::{LocalCommand, LocalStoreArgs};
 use super::get::write;
 use super::{complain, print};
 use crate::agent::local::{Store, keygen, read_value};
-use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::reason::{Exit, Reason, Report, system_word};
 
 pub(super) fn local(command: LocalCommand) -> Exit {
     let done = match command {
@@ -22,7 +22,7 @@ pub(super) fn local(command: LocalCommand) -> Exit {
         }
         LocalCommand::Set(args) => {
             let value = read_value(&args.name).map_err(|error| {
-                Report::new(Reason::Bug, "can't read the value", error.kind().to_string())
+                Report::new(Reason::Bug, "can't read the value", system_word(error.kind()))
                     .hint("give it on stdin: `printf %s VALUE | sidekey local set …`")
             });
             value.and_then(|value| store(&args.store).set(&args.name, value))

@@ -9,7 +9,7 @@ use crate::agent::config::{self, Config, Origin, Source};
 use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
 use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline};
-use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::reason::{Exit, Reason, Report, system_word};
 use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
 
@@ -42,7 +42,7 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
         LogFormat::Text => observe::Format::Text,
         LogFormat::Json => observe::Format::Json,
     });
-    observe::init_log(format, level);
+    let format = observe::init_log(format, level);
     let observe = Observe::new();
     let command = if mode == Mode::Once { "init" } else { "run" };
     observe.say(&Event::Started { command });
@@ -52,13 +52,14 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     if arena::level() != MemoryLevel::SecretMemory {
         observe.say(&Event::Degraded { what: "root and its tools can read the secrets in memory" });
     }
-    match deliver(parsed.config, &source, &observe, mode) {
-        Ok(ending) => {
-            ending.reports.iter().for_each(complain);
-            ending.exit
-        }
-        Err(reports) => fail(&reports),
-    }
+    let ending = deliver(parsed.config, &source, &observe, mode).unwrap_or_else(|reports| {
+        let exit = Exit::of_all(reports.iter().map(|report| report.reason));
+        Ending { exit, reports }
+    });
+    // Whoever reads JSON lines reads nothing else.
+    let say = if format == observe::Format::Json { observe::log_report } else { complain };
+    ending.reports.iter().for_each(say);
+    ending.exit
 }
 
 fn fail(reports: &[Report]) -> Exit {
@@ -116,7 +117,7 @@ fn deliver(
 }
 
 fn no_helper(error: &std::io::Error) -> Report {
-    Report::new(Reason::HookFailed, "can't fork the helper for hooks", error.kind().to_string())
+    Report::new(Reason::HookFailed, "can't fork the helper for hooks", system_word(error.kind()))
         .hint("raise the limit of processes of the container")
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::yaml::MAX_BYTES;
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 use crate::sandbox::door::Door;
 
 /// Where the config is when nobody says.
@@ -79,7 +79,7 @@ fn unreadable(path: &Path, kind: std::io::ErrorKind) -> Report {
         _ => "give a text file in UTF-8",
     };
     let what = format!("can't read the config `{}`", path.display());
-    Report::new(Reason::ConfigInvalid, what, kind.to_string()).hint(hint)
+    Report::new(Reason::ConfigInvalid, what, system_word(kind)).hint(hint)
 }
 
 /// Reads a config again through the handle on its directory.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 
 /// Where a proof stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl IdentityError {
         match self {
             IdentityError::Directory { file, kind } => report(
                 format!("cannot open the directory of `{}`", file.display()),
-                kind.to_string(),
+                system_word(*kind),
                 "mount the volume that holds it at that path, readable for this user",
             ),
             IdentityError::Read { file, kind: ErrorKind::FileTooLarge } => report(
@@ -79,7 +79,7 @@ impl IdentityError {
             ),
             IdentityError::Read { file, kind } => report(
                 format!("cannot read `{}`", file.display()),
-                kind.to_string(),
+                system_word(*kind),
                 "mount the token there (a projected service account token, or a file of your own), \
                  readable for this user",
             ),

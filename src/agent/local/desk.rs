@@ -12,7 +12,7 @@ use std::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::MAX_STORE;
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 use crate::agent::volume::medium;
 use crate::sandbox::door::Door;
 use crate::secret::SecretBytes;
@@ -39,7 +39,7 @@ impl Desk {
             let file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(desk.file());
             let written = file.and_then(|mut file| file.write_all(text.expose()));
-            return written.map(|()| desk).map_err(|e| no_desk(&e.kind().to_string()));
+            return written.map(|()| desk).map_err(|e| no_desk(&system_word(e.kind())));
         }
         Err(no_desk("neither $XDG_RUNTIME_DIR nor /dev/shm is a tmpfs that we may write to"))
     }
@@ -60,7 +60,7 @@ impl Desk {
         };
         let program = words.next().ok_or_else(|| failed("its name is empty".to_owned()))?;
         // An interrupt is the editor's; it must not end us before the desk is cleared.
-        let held = Held::now().map_err(|error| failed(error.kind().to_string()))?;
+        let held = Held::now().map_err(|error| failed(system_word(error.kind())))?;
         let mut command = Command::new(program);
         command.args(words).args(discreet(program)).arg(self.file());
         // Backups and undo files stay on the desk.
@@ -69,14 +69,14 @@ impl Desk {
         match status {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(failed(status.to_string())),
-            Err(error) => Err(failed(error.kind().to_string())),
+            Err(error) => Err(failed(system_word(error.kind()))),
         }
     }
 
     /// What stands on the desk now.
     pub(super) fn text(&self) -> Result<SecretBytes, Report> {
         let read = Door::open(&self.file()).and_then(|door| door.read(MAX_STORE));
-        read.map(SecretBytes::from).map_err(|error| no_desk(&error.kind().to_string()))
+        read.map(SecretBytes::from).map_err(|error| no_desk(&system_word(error.kind())))
     }
 }
 

@@ -23,10 +23,10 @@ pub enum Format {
 /// The least important lines that are written.
 pub type Level = LevelFilter;
 
-/// Begins logging. Without a format: text on a terminal, JSON otherwise.
+/// Begins logging, and gives the format. Unless asked for: text on a terminal, JSON otherwise.
 ///
 /// Only what Sidekey itself says is shown: libraries below may log requests at `trace`.
-pub fn init(format: Option<Format>, level: Level) {
+pub fn init(format: Option<Format>, level: Level) -> Format {
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { Format::Text } else { Format::Json });
     let only_ours = Targets::new().with_target("sidekey", level);
@@ -36,6 +36,7 @@ pub fn init(format: Option<Format>, level: Level) {
         Format::Text => registry.with(layer.with_ansi(terminal)).try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
+    format
 }
 
 /// Lines lost because the reader of our log did not keep up.

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Observe;
 use crate::agent::config::{HealthConfig, Listen};
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 use crate::agent::rotate;
 
 /// Bytes a request's head may have.
@@ -82,7 +82,7 @@ fn refused(key: &str, address: &str, error: &io::Error) -> Report {
     Report::new(
         Reason::ListenRefused,
         format!("can't listen on `{address}`"),
-        format!("{} ({key})", error.kind()),
+        format!("{} ({key})", system_word(error.kind())),
     )
     .hint(format!("choose another `{key}`, or end the process that listens there"))
 }

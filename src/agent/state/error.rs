@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::stored::LAYOUT;
-use crate::agent::reason::{Reason, Report};
+use crate::agent::reason::{Reason, Report, system_word};
 
 /// Why the state, or what an earlier process left in it, can't be used.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl StateError {
         match &self.fault {
             Fault::Io(io::ErrorKind::NotFound) => "there is no such directory".to_owned(),
             Fault::Io(io::ErrorKind::StorageFull) => "it is full".to_owned(),
-            Fault::Io(kind) => kind.to_string(),
+            Fault::Io(kind) => system_word(*kind),
             Fault::NotTmpfs => {
                 "it is not a tmpfs, and the token would be written to a disk".to_owned()
             }

@@ -8,8 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, openat, openat2,
-    statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat, unlinkat,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
@@ -52,11 +51,6 @@ impl Dir {
     /// What stands at a name of this directory, itself and not what it leads to.
     pub(super) fn stat(&self, name: &str) -> Result<Stat> {
         statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)
-    }
-
-    /// Whether we may make and remove entries in it.
-    pub(super) fn writable(&self) -> Result<()> {
-        accessat(&self.0, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
     }
 
     /// This directory.

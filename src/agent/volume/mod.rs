@@ -101,8 +101,7 @@ impl Volume {
     /// 2. The root is opened; everything else happens beneath this handle.
     /// 3. It is memory, or the config allows less.
     /// 4. It is locked (flock(2)), for as long as this value lives.
-    /// 5. We may write to it, which is better known before anything is asked of a store.
-    /// 6. Recovery. A complete generation before the current one lives out its time, counted from
+    /// 5. Recovery. A complete generation before the current one lives out its time, counted from
     ///    now, because nothing on the volume tells how long it has been there.
     ///
     /// `now` is the time since boot, as everywhere here.
@@ -126,7 +125,6 @@ impl Volume {
             return Err(fail(Fault::NotTmpfs { kind })); // 3
         }
         lock(&root).map_err(fail)?; // 4
-        root.writable().map_err(|errno| fail(Fault::io("write to the directory")(errno)))?; // 5
         let inherits = medium.mode & 0o2000 != 0;
         let group = if inherits { medium.group } else { getegid().as_raw() };
         let mut volume = Volume {
@@ -141,7 +139,7 @@ impl Volume {
             foreign: BTreeSet::new(),
             remarks: Vec::new(),
         };
-        volume.recover(now).map_err(fail)?; // 6
+        volume.recover(now).map_err(fail)?; // 5
         Ok(volume)
     }
 

@@ -1,0 +1,159 @@
+//! Conversations with the command line, as folders that a user could have had: each error class once.
+//!
+//! `tests/cli/<case>/` holds `cmd` (arguments, one line), perhaps `config.yaml`, and what is said:
+//! `stdout.txt`, `stderr.txt`, `code`. In all of them `DIR` is the place, `BAO` a real OpenBao's address
+//! and `CLOSED` an address where nobody listens. `SIDEKEY_TEST_WRITE=1 cargo test --test cli` writes
+//! what is said now; read it before you keep it.
+
+#![cfg(all(feature = "vault", feature = "local"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "it runs the binary under test"
+)]
+
+#[path = "support/agent.rs"]
+mod agent;
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use agent::Place;
+use serde_json::json;
+use support::Bao;
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let mut cases: Vec<PathBuf> =
+        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() > 20, "found only {} cases", cases.len());
+    cases
+}
+
+/// A server with what the cases ask for.
+fn bao() -> Bao {
+    let bao = Bao::dev();
+    bao.policy(
+        "reader",
+        &[
+            ("secret/data/app", &["read"]),
+            ("secret/metadata/app", &["read"]),
+            ("secret/data/absent", &["read"]),
+            ("secret/data/deleted", &["read"]),
+        ],
+    );
+    bao.write("app", &json!({ "user": "u", "password": "p" }));
+    bao.write("deleted", &json!({ "x": "y" }));
+    bao.admin().delete("secret/data/deleted").good();
+    bao
+}
+
+struct World {
+    bao: Bao,
+    token: String,
+    closed: String,
+}
+
+impl World {
+    fn new() -> World {
+        let bao = bao();
+        let token = bao.token(&["reader"], &json!({}));
+        // A port that was just free.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = format!("http://{}", listener.local_addr().unwrap());
+        World { bao, token, closed }
+    }
+
+    /// Runs one case and gives what was said, with the names in place of what they stand for.
+    fn run(&self, case: &Path) -> (String, String, i32) {
+        let place = Place::new();
+        place.write("token", &self.token);
+        let dir = place.path("").display().to_string();
+        let dir = dir.trim_end_matches('/');
+        let fill = |text: String| {
+            text.replace("DIR", dir)
+                .replace("BAO", &self.bao.address())
+                .replace("CLOSED", &self.closed)
+        };
+        if let Ok(config) = std::fs::read_to_string(case.join("config.yaml")) {
+            place.write("sidekey.yaml", fill(config));
+        }
+        let cmd = fill(std::fs::read_to_string(case.join("cmd")).unwrap());
+        let args: Vec<&str> = cmd.split_whitespace().collect();
+        let mut command = place.command(&args);
+        // The words are the same on every machine and in every language.
+        let output = command.env("COLUMNS", "100").env("LC_ALL", "C").output().unwrap();
+        let plain = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            let text = text.replace(dir, "DIR").replace(&self.bao.address(), "BAO");
+            let text = text.replace(&self.closed, "CLOSED");
+            unaligned(&without_log(&text.replace(env!("CARGO_PKG_VERSION"), "VERSION")))
+        };
+        (plain(output.stdout), plain(output.stderr), output.status.code().unwrap_or(-1))
+    }
+}
+
+/// Log lines carry the time; what is said at the end is what these tests are about.
+fn without_log(text: &str) -> String {
+    let said = text.split_inclusive('\n').filter(|line| !line.starts_with("20"));
+    said.collect()
+}
+
+/// Columns are as wide as what the names stand for.
+fn unaligned(text: &str) -> String {
+    let mut text = text.to_owned();
+    while text.contains("    ") {
+        text = text.replace("    ", "  ");
+    }
+    text
+}
+
+#[test]
+fn every_conversation_goes_as_its_folder_says() {
+    let world = World::new();
+    let write = std::env::var_os("SIDEKEY_TEST_WRITE").is_some();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let (stdout, stderr, code) = world.run(&case);
+        for (name, said) in
+            [("stdout.txt", stdout), ("stderr.txt", stderr), ("code", format!("{code}\n"))]
+        {
+            let path = case.join(name);
+            if write {
+                std::fs::write(&path, said).unwrap();
+            } else if std::fs::read_to_string(&path).unwrap_or_default() != said {
+                let case = case.file_name().unwrap().to_string_lossy().into_owned();
+                wrong.push(format!("--- {case}/{name} ---\n{said}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_error_says_what_why_and_what_to_do() {
+    for case in cases() {
+        let read = |name: &str| std::fs::read_to_string(case.join(name)).unwrap_or_default();
+        let code = read("code");
+        let explained = ["64", "65", "66", "73", "75", "77", "78"].contains(&code.trim());
+        let stderr = read("stderr.txt");
+        // Usage errors of single arguments are clap's own, and name the usage.
+        let for_machines = read("stdout.txt").starts_with('{');
+        if explained && !for_machines && !stderr.contains("Usage:") {
+            assert!(stderr.contains("error: "), "{}", case.display());
+            assert!(stderr.contains("hint: "), "{}", case.display());
+        }
+    }
+}
+
+#[test]
+fn every_class_of_exit_codes_has_a_conversation() {
+    let codes: Vec<String> =
+        cases().iter().map(|case| std::fs::read_to_string(case.join("code")).unwrap()).collect();
+    // 70 is a bug of ours, and nobody may be able to have that conversation.
+    for code in ["0", "1", "64", "65", "66", "73", "75", "77", "78"] {
+        assert!(codes.iter().any(|known| known.trim() == code), "no conversation ends with {code}");
+    }
+}
