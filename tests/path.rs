@@ -577,3 +577,108 @@ fn a_hang_up_makes_the_agent_read_its_config_again() {
     assert_eq!(place.ready().unwrap()["ready"], json!(true));
     assert_eq!(agent.stop(), Some(0));
 }
+
+/// Two secrets in one file, and a hook that rolls back.
+fn pair(bao: &Bao, place: &Place, hook: &str) {
+    bao.write("a", &json!({ "v": "A1" }));
+    bao.write("b", &json!({ "v": "B1" }));
+    let config = store(bao, place)
+        + "secrets:\n  a: { from: \"vault:secret/data/a\", refresh: 500ms }\n  b: { from: \"vault:secret/data/b\", refresh: 500ms }\n\
+           files:\n  pair: { template: \"{{ a.v }}:{{ b.v }}\" }\n"
+        + hook;
+    place.config(&config);
+}
+
+#[test]
+fn a_roll_back_leaves_a_secret_alone_that_did_not_move() {
+    let (bao, place, app) = (bao(), Place::new(), Application::start(200));
+    pair(&bao, &place, &app.hook("retries: 0, otherwise: roll_back"));
+    let _agent = place.run();
+    bao.write("b", &json!({ "v": "B2" }));
+    eventually("the confirmed change", || place.text("pair") == "A1:B2" && app.told() == [2]);
+    app.answers(500);
+    bao.write("a", &json!({ "v": "A2" }));
+    eventually("the roll-back", || place.generation().as_deref() == Some("4"));
+    assert_eq!(place.text("pair"), "A1:B2");
+    app.answers(200);
+    bao.write("a", &json!({ "v": "A3" }));
+    eventually("the newest of both", || place.text("pair") == "A3:B2");
+}
+
+#[test]
+fn a_refusal_that_comes_late_undoes_nothing_newer() {
+    let (bao, place, app) = (bao(), Place::new(), Application::start(500));
+    simple(&bao, &place, &app.hook("retries: 3, otherwise: roll_back"));
+    let _agent = place.run();
+    bao.write("app", &json!({ "key": "two" }));
+    eventually("the first refusal of the second", || app.told().contains(&2));
+    bao.write("app", &json!({ "key": "three" }));
+    eventually("the third", || place.text("app.key") == "three");
+    app.answers(200);
+    eventually("the confirmation", || app.told().contains(&3));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(place.text("app.key"), "three");
+}
+
+#[test]
+fn a_deleted_secret_that_is_kept_does_not_hold_up_its_sibling() {
+    let (bao, place) = (bao(), Place::new());
+    pair(&bao, &place, "");
+    let _agent = place.run();
+    bao.admin().delete("secret/data/b").good();
+    eventually("the reason", || place.says("secret_deleted"));
+    bao.write("a", &json!({ "v": "A2" }));
+    eventually("the sibling", || place.text("pair") == "A2:B1");
+}
+
+#[test]
+fn what_was_kept_for_another_path_or_server_is_not_used() {
+    let (bao, place) = (bao(), Place::new());
+    for n in 1..=3 {
+        bao.write("app", &json!({ "key": format!("old {n}") }));
+    }
+    bao.write("new", &json!({ "key": "new" }));
+    simple(&bao, &place, "");
+    place.run().stop();
+    let text = std::fs::read_to_string(place.path("sidekey.yaml")).unwrap();
+    place.write("sidekey.yaml", text.replace("secret/data/app", "secret/data/new"));
+    let _agent = place.run();
+    eventually("the other path, whose version is lower", || place.text("app.key") == "new");
+}
+
+#[test]
+fn a_second_agent_is_refused_and_takes_nothing_from_the_first() {
+    let (bao, place) = (bao(), Place::new());
+    simple(&bao, &place, "");
+    let _agent = place.run();
+    exits(&place.sidekey(&["run", "--log-format", "text"]), 73);
+    assert!(place.get("/live").is_some(), "the first one still answers");
+}
+
+#[test]
+fn an_init_that_is_ended_before_it_delivered_has_not_done_its_work() {
+    let place = Place::new();
+    place.write("token", "t");
+    place.config(
+        "stores:\n  vault: { kind: vault, address: \"http://127.0.0.1:1\", login: { token: { file: DIR/token } } }\n\
+         secrets:\n  app: { from: \"vault:secret/data/app\" }\nfiles:\n  app.key: { from: app.key }\n",
+    );
+    let child = place.command(&["init", "--log-format", "text"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(800));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(75));
+}
+
+#[test]
+fn a_start_is_complete_when_only_optional_secrets_are_absent() {
+    let (bao, place) = (bao(), Place::new());
+    let config = store(&bao, &place)
+        + "secrets:\n  late: { from: \"vault:secret/data/late\", optional: true, refresh: 500ms }\nfiles:\n  late: { from: late.key }\n";
+    place.config(&config);
+    let _agent = place.start();
+    eventually("readiness", || place.ready().is_some_and(|r| r["ready"] == json!(true)));
+    exits(&place.sidekey(&["health", "--startup"]), 0);
+    bao.write("late", &json!({ "key": "here" }));
+    eventually("the late one", || place.text("late") == "here");
+}

@@ -101,8 +101,6 @@ pub struct Pipeline {
     problems: BTreeSet<Reason>,
     /// The generation that the application refused last.
     rolled_back: Option<u64>,
-    /// The files before are to be published again.
-    roll_back_waits: bool,
     /// Whether the first generation is there.
     started: bool,
     /// Readiness and reasons as shown last.
@@ -110,21 +108,31 @@ pub struct Pipeline {
 }
 
 /// What ends or wakes the loop from outside.
-struct Inputs {
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    quit: Rc<Notify>,
 }
 
-impl Inputs {
+impl Signals {
+    /// Listens from now on, so that a signal that comes early is not lost. Needs a runtime.
+    pub fn listen() -> Result<Signals, Report> {
+        let no_signals =
+            |_| Report::new(Reason::Bug, "can't wait for signals", "the kernel refuses");
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
+            hang_up: signal(SignalKind::hangup()).map_err(no_signals)?,
+        })
+    }
+
     /// Waits until somebody asks for something: the end, or (SIGHUP, as daemons have it) a look at
     /// the config.
-    async fn wish(&mut self) -> Wish {
+    async fn wish(&mut self, quit: &Notify) -> Wish {
         tokio::select! {
             _ = self.terminate.recv() => Wish::End,
             _ = self.interrupt.recv() => Wish::End,
-            () = self.quit.notified() => Wish::End,
+            () = quit.notified() => Wish::End,
             _ = self.hang_up.recv() => Wish::Reload,
         }
     }
@@ -142,13 +150,15 @@ const DRAIN: Duration = Duration::from_secs(2);
 impl Pipeline {
     /// Carries secrets along the road until the mode, a failure or a signal ends it. `quit` ends it
     /// like a signal does.
-    pub async fn run(mut self, mode: Mode, _locked: LockedIn, quit: Rc<Notify>) -> Ending {
+    pub async fn run(
+        mut self,
+        mode: Mode,
+        _locked: LockedIn,
+        mut signals: Signals,
+        quit: Rc<Notify>,
+    ) -> Ending {
         let begun = rotate::now();
         let mut watch = self.watch(mode);
-        let mut inputs = match Inputs::new(quit) {
-            Ok(inputs) => inputs,
-            Err(report) => return Ending::failed(vec![report]),
-        };
         self.remark_on_stores();
         self.probe_hooks().await;
         self.tell_again();
@@ -175,8 +185,8 @@ impl Pipeline {
                 Some(told) = tellings.next() => self.note_told(told, rotate::now()),
                 Some((hook, result)) = restarts.next() => self.note_restart(hook, result),
                 () = watch.changed() => self.look_around(rotate::now()),
-                wish = inputs.wish() => match wish {
-                    Wish::End => break Ending::done(),
+                wish = signals.wish(&quit) => match wish {
+                    Wish::End => break self.ended(mode),
                     Wish::Reload => self.reload(rotate::now()),
                 },
                 () = rotate::sleep_until(wake) => {}
@@ -199,19 +209,6 @@ impl Pipeline {
     }
 }
 
-impl Inputs {
-    fn new(quit: Rc<Notify>) -> Result<Inputs, Report> {
-        let no_signals =
-            |_| Report::new(Reason::Bug, "can't wait for signals", "the kernel refuses");
-        Ok(Inputs {
-            terminate: signal(SignalKind::terminate()).map_err(no_signals)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(no_signals)?,
-            hang_up: signal(SignalKind::hangup()).map_err(no_signals)?,
-            quit,
-        })
-    }
-}
-
 impl Pipeline {
     /// Steps 3 to 5, as far as it is time for them. Says whether this is the end.
     fn advance(&mut self, begun: Timestamp, now: Timestamp) -> Option<Ending> {
@@ -221,7 +218,7 @@ impl Pipeline {
             if settled {
                 self.render_moved();
             }
-            if settled || self.roll_back_waits || self.retry_is_due(now) {
+            if settled || self.rolls_back() || self.retry_is_due(now) {
                 self.publish_and_tell(now);
             }
             return None;
@@ -259,6 +256,19 @@ impl Pipeline {
             && self.carriers.values().all(|carrier| !carrier.dirty)
     }
 
+    /// Somebody asked for the end. `run` is done then; an `init` that has not delivered is not.
+    fn ended(&self, mode: Mode) -> Ending {
+        if mode == Mode::Stay || self.started {
+            return Ending::done();
+        }
+        let report = Report::new(
+            Reason::DeadlineOver,
+            "ended before anything was delivered",
+            "a signal asked for the end",
+        );
+        Ending::failed(vec![report.hint("start it again")])
+    }
+
     /// The deadline of `init.within` is over: what is missing, and the last that was heard of it.
     fn too_late(&self) -> Ending {
         let missing = self.secrets.iter().filter(|(_, secret)| secret.latest.is_none());
@@ -276,6 +286,14 @@ impl Pipeline {
             .hint("mend what is reported above, or raise `init.within`"),
         );
         Ending::failed(reports)
+    }
+
+    /// Whether files are to be put back, and nothing says when.
+    fn rolls_back(&self) -> bool {
+        let mut groups = self.groups.iter().filter(|group| group.rolling_back);
+        groups.any(|group| {
+            self.carriers.get(&group.config.volume).is_some_and(|c| c.dirty && c.retry.is_none())
+        })
     }
 
     fn retry_is_due(&self, now: Timestamp) -> bool {

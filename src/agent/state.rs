@@ -46,6 +46,9 @@ pub struct Snapshot {
     pub delivered: BTreeMap<SecretName, Version>,
     /// Versions that the application refused.
     pub refused: BTreeMap<SecretName, Version>,
+    /// What each store and each secret was when this was kept: a session belongs to one address and
+    /// one login, a version to one path.
+    pub origins: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -210,6 +213,7 @@ mod tests {
         };
         Snapshot {
             digest_key: Some(SecretBytes::from(vec![7; 32])),
+            origins: BTreeMap::new(),
             sessions: BTreeMap::from([(StoreName::parse("vault").unwrap(), session)]),
             generation: 9,
             unconfirmed: BTreeMap::from([(2, 9)]),

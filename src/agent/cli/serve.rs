@@ -8,7 +8,7 @@ use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, with_surrou
 use crate::agent::config::{self, Config, Origin, Source};
 use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
-use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline};
+use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline, Signals};
 use crate::agent::reason::{Exit, Reason, Report, system_word};
 use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
@@ -52,7 +52,7 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     if arena::level() != MemoryLevel::SecretMemory {
         observe.say(&Event::Degraded { what: "root and its tools can read the secrets in memory" });
     }
-    let ending = deliver(parsed.config, &source, &observe, mode).unwrap_or_else(|reports| {
+    let ending = deliver(&parsed.config, &source, &observe, mode).unwrap_or_else(|reports| {
         let exit = Exit::of_all(reports.iter().map(|report| report.reason));
         Ending { exit, reports }
     });
@@ -69,7 +69,7 @@ fn fail(reports: &[Report]) -> Exit {
 
 /// Everything that forks, binds or opens, then the lock, then the loop.
 fn deliver(
-    config: Config,
+    config: &Config,
     source: &Source,
     observe: &Observe,
     mode: Mode,
@@ -79,21 +79,25 @@ fn deliver(
     let wanted = mode == Mode::Stay && hook::need_helper(&config.on_change);
     let helper = wanted.then(|| Helper::fork(&config.on_change)).transpose();
     let helper = helper.map_err(|error| vec![no_helper(&error)])?;
-    let listeners = match mode {
-        Mode::Stay => Some(Listeners::bind(&config.health, config.metrics).map_err(one)?),
-        Mode::Once => None,
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| {
+            vec![Report::new(Reason::Bug, "can't start", "the kernel gives no event queue")]
+        })?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::listen().map_err(one)?
     };
     let watched = match mode {
         Mode::Stay => config_source(source),
         Mode::Once => None,
     };
-    let pipeline = Pipeline::build(config, watched, helper, mode, observe.clone())?;
+    let pipeline = Pipeline::build(config.clone(), watched, helper, mode, observe.clone())?;
+    // Only now: whoever has the lock of the volume may take over the sockets that are left there.
+    let listeners = match mode {
+        Mode::Stay => Some(Listeners::bind(&config.health, config.metrics).map_err(one)?),
+        Mode::Once => None,
+    };
     let locked = crate::sandbox::locked_in();
-
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| {
-            vec![Report::new(Reason::Bug, "can't start", "the kernel gives no event queue")]
-        })?;
     let ending = tokio::task::LocalSet::new().block_on(&runtime, async {
         let quit = match listeners {
             Some(listeners) => {
@@ -109,7 +113,7 @@ fn deliver(
             }
             None => Rc::new(Notify::new()),
         };
-        Ok(pipeline.run(mode, locked, quit).await)
+        Ok(pipeline.run(mode, locked, signals, quit).await)
     });
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();

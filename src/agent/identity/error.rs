@@ -114,7 +114,7 @@ mod tests {
             (
                 IdentityError::Directory { file: file.clone(), kind: ErrorKind::NotFound },
                 "/run/token",
-                "not found",
+                "no such file",
             ),
             (
                 IdentityError::Read { file: file.clone(), kind: ErrorKind::PermissionDenied },

@@ -33,7 +33,7 @@ pub fn init(format: Option<Format>, level: Level) -> Format {
     let registry = tracing_subscriber::registry().with(only_ours);
     let layer = tracing_subscriber::fmt::layer().with_writer(LossyStderr::default);
     let _ = match format {
-        Format::Text => registry.with(layer.with_ansi(terminal)).try_init(),
+        Format::Text => registry.with(layer).try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
     format

@@ -97,13 +97,13 @@ impl Server {
     /// Serves on the current thread, as tasks of a `LocalSet`.
     pub fn start(listeners: Listeners, observe: &Observe) -> io::Result<Server> {
         let quit = Rc::new(Notify::new());
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let desk = |kind| {
             Rc::new(Desk {
                 kind,
                 observe: observe.clone(),
                 quit: listeners.quit.then(|| Rc::clone(&quit)),
-                places: Arc::clone(&places),
+                // Each address has its own: whoever fills one does not shut the other.
+                places: Arc::new(Semaphore::new(CONNECTIONS)),
             })
         };
         match listeners.health {

@@ -26,6 +26,8 @@ use super::{Mode, Pipeline};
 /// What survives a restart, if there is a place for it.
 pub(super) struct Keeper {
     state: Option<State>,
+    /// Whether an earlier process left anything.
+    found: bool,
     snapshot: RefCell<Snapshot>,
 }
 
@@ -40,7 +42,10 @@ impl Keeper {
                 None
             })
         });
-        Ok(Keeper { state, snapshot: RefCell::new(loaded.unwrap_or_default()) })
+        let found = loaded.is_some();
+        let mut snapshot = loaded.unwrap_or_default();
+        forget_strangers(&mut snapshot, config);
+        Ok(Keeper { state, found, snapshot: RefCell::new(snapshot) })
     }
 
     /// Whether anything is handed over.
@@ -81,12 +86,31 @@ impl Keeper {
     }
 }
 
+/// Drops what was kept for another address, login or path under the same name.
+fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
+    let stores = config.stores.iter().map(|(name, store)| (format!("store {name}"), mark(store)));
+    let secrets =
+        config.secrets.iter().map(|(name, secret)| (format!("secret {name}"), mark(&secret.from)));
+    let origins: BTreeMap<String, String> = stores.chain(secrets).collect();
+    let old = std::mem::replace(&mut snapshot.origins, origins);
+    let same = |key: String| old.get(&key).is_some_and(|o| snapshot.origins.get(&key) == Some(o));
+    snapshot.sessions.retain(|name, _| same(format!("store {name}")));
+    snapshot.delivered.retain(|name, _| same(format!("secret {name}")));
+    snapshot.refused.retain(|name, _| same(format!("secret {name}")));
+}
+
+/// A mark of a part of the config: SHA-256 of all that is in it, none of which is a secret.
+fn mark(part: &impl std::fmt::Debug) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{part:?}").as_bytes());
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD_NO_PAD, &digest.as_ref()[..16])
+}
+
 /// Builds stores for `get` and `check`, which keep nothing.
 pub fn stores(
     kinds: &BTreeMap<StoreName, StoreKind>,
     wanted: &BTreeSet<StoreName>,
 ) -> Result<BTreeMap<StoreName, Store>, Report> {
-    let keeper = Keeper { state: None, snapshot: RefCell::new(Snapshot::default()) };
+    let keeper = Keeper { state: None, found: false, snapshot: RefCell::new(Snapshot::default()) };
     let key = Rc::new(keeper.digest_key()?);
     let kinds = kinds.iter().filter(|(name, _)| wanted.contains(name));
     let built = kinds.map(|(name, kind)| {
@@ -149,7 +173,6 @@ impl Pipeline {
             unconfirmed: BTreeMap::new(),
             problems: BTreeSet::new(),
             rolled_back: None,
-            roll_back_waits: false,
             started: false,
             shown: None,
         };
@@ -173,6 +196,20 @@ impl Pipeline {
         self.generation = self.generation.max(snapshot.generation);
         self.unconfirmed = snapshot.unconfirmed.clone();
         self.unconfirmed.retain(|hook, _| *hook < self.tellers.len());
+        // Published, and killed before it was written down whom to tell: so everybody is told.
+        let published = self.carriers.values().filter_map(|c| c.volume.generation()).max();
+        if let Some(published) = published
+            && self.keeper.found
+            && published > snapshot.generation
+        {
+            self.unconfirmed = (0..self.tellers.len()).map(|hook| (hook, published)).collect();
+        }
+        for group in &mut self.groups {
+            let kept = group.config.secrets.iter().filter_map(|name| {
+                Some((name.clone(), (snapshot.delivered.get(name)?.clone(), None)))
+            });
+            group.made_of = kept.collect();
+        }
         drop(snapshot);
         let everything: Vec<_> = self.groups.iter().map(Group::is_delivered).collect();
         self.started = everything.iter().all(|delivered| *delivered);

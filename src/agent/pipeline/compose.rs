@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::agent::config::GroupConfig;
-use crate::agent::reason::{Exit, Report};
+use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::rotate::Timestamp;
-use crate::secret::{FilePath, Secret, SecretBytes, SecretName};
+use crate::secret::{FilePath, Secret, SecretBytes, SecretName, Version};
 
 use super::tracked::Tracked;
 
@@ -19,12 +19,32 @@ pub(super) struct Group {
     pub config: GroupConfig,
     /// Its newest good files: what the next generation carries.
     pub good: Files,
-    /// The good files before those, for a roll-back.
-    pub before: Option<Files>,
+    /// What they were made of.
+    pub made_of: Ingredients,
+    /// What was good before, for a roll-back.
+    pub before: Option<Made>,
+    /// The generation in which it moved last.
+    pub since: u64,
+    /// Whether its newest good files are not on the volume yet.
+    pub pending: bool,
+    /// Its files before are to be published again.
+    pub rolling_back: bool,
     /// Since when a secret of it has moved and the group has not.
     pub moved: Option<Moved>,
     /// Why it does not move.
     pub refused: Option<Refusal>,
+}
+
+/// The version of each secret that went into a group's files, and the secret itself if this process
+/// has it.
+pub(super) type Ingredients = BTreeMap<SecretName, (Version, Option<Rc<Secret>>)>;
+
+/// Files, and what they were made of.
+pub(super) struct Made {
+    /// The files.
+    pub files: Files,
+    /// What went into them.
+    pub of: Ingredients,
 }
 
 /// Secrets of a group that moved and are not delivered yet.
@@ -64,7 +84,17 @@ pub(super) enum Standing {
 impl Group {
     /// A group that has delivered nothing yet.
     pub fn new(config: GroupConfig) -> Group {
-        Group { config, good: Files::new(), before: None, moved: None, refused: None }
+        Group {
+            config,
+            good: Files::new(),
+            made_of: Ingredients::new(),
+            before: None,
+            since: 0,
+            pending: false,
+            rolling_back: false,
+            moved: None,
+            refused: None,
+        }
     }
 
     /// Whether all of its files were delivered at least once.
@@ -91,16 +121,35 @@ impl Group {
         self.good = found.collect();
     }
 
-    /// Takes newly rendered files as its newest good ones. Says whether anything changed.
-    pub fn take(&mut self, files: Files) -> bool {
+    /// Takes newly rendered files as its newest good ones.
+    ///
+    /// What was there becomes what a roll-back goes to, unless `unconfirmed`: files that nobody has
+    /// confirmed are nothing to go back to.
+    pub fn take(&mut self, made: Made, unconfirmed: bool) {
         self.moved = None;
         self.refused = None;
-        if same(&self.good, &files) {
-            return false;
+        if same(&self.good, &made.files) {
+            self.made_of = made.of;
+            return;
         }
-        self.before = self.is_delivered().then(|| std::mem::take(&mut self.good));
-        self.good = files;
-        true
+        let delivered = self.is_delivered();
+        let files = std::mem::replace(&mut self.good, made.files);
+        let of = std::mem::replace(&mut self.made_of, made.of);
+        if delivered && !(unconfirmed && self.before.is_some()) {
+            self.before = Some(Made { files, of });
+        }
+        self.pending = true;
+        self.rolling_back = false;
+    }
+
+    /// Goes back to the files before. Gives what they and the refused ones were made of.
+    pub fn roll_back(&mut self) -> Option<(Ingredients, Ingredients)> {
+        let before = self.before.take()?;
+        self.good = before.files;
+        let refused = std::mem::replace(&mut self.made_of, before.of.clone());
+        self.moved = None;
+        self.rolling_back = true;
+        Some((before.of, refused))
     }
 }
 
@@ -122,13 +171,36 @@ pub(super) fn standing(group: &Group, secrets: &BTreeMap<SecretName, Tracked>) -
                         secrets: BTreeSet::from([name.clone()]),
                     });
                 }
+                None if secret.is_refused() => {
+                    let report = Report::new(
+                        Reason::RolledBack,
+                        format!("group `{}` stays as it is", group.config.name),
+                        format!("the application refused the newest version of `{name}`"),
+                    )
+                    .hint("write a version that the application takes");
+                    return Standing::Missing(Refusal {
+                        report,
+                        secrets: BTreeSet::from([name.clone()]),
+                    });
+                }
                 None => waiting = true,
             }
         } else if let Some(moved) = group.moved
             && group.is_delivered()
             && secret.must_be_asked_since(moved.at)
         {
-            waiting = true;
+            match &secret.failure {
+                // Deleted and kept, or optional: what is here goes on being used.
+                Some(failure)
+                    if failure.report.reason == Reason::SecretDeleted || secret.is_forgiven() => {}
+                Some(failure) if !failure.transient => {
+                    return Standing::Missing(Refusal {
+                        report: failure.report.clone(),
+                        secrets: BTreeSet::from([name.clone()]),
+                    });
+                }
+                _ => waiting = true,
+            }
         }
     }
     if waiting { Standing::Waiting } else { Standing::Complete }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 
+use crate::agent::config::SecretRef;
 use crate::agent::observe::{Event, FetchResult, log_report as say_error};
 use crate::agent::rotate::{self, Gate, Timestamp};
 use crate::agent::store::{Answer, Retry, Scope, Store, StoreError, Wanted};
@@ -49,7 +50,7 @@ const AT_ONCE: usize = 4;
 /// A request's end.
 pub(super) struct Answered {
     secret: SecretName,
-    store: StoreName,
+    from: SecretRef,
     result: Result<Answer, StoreError>,
 }
 
@@ -76,7 +77,8 @@ impl Pipeline {
 
     /// Takes what a request brought: a value, the same one, or a failure and when to try again.
     pub(super) fn note(&mut self, answered: Answered, now: Timestamp) {
-        let Answered { secret, store, result } = answered;
+        let Answered { secret, from, result } = answered;
+        let store = from.store.clone();
         let roll = self.rolls.roll();
         if let Some(slot) = self.stores.get_mut(&store) {
             slot.out -= 1;
@@ -93,6 +95,10 @@ impl Pipeline {
         }
         let outcome = result.as_ref().map_or_else(|error| error.reason().word(), |_| "ok");
         self.observe.say(&Event::Asked { store: &store, outcome });
+        // The config may have changed meanwhile: this answer is another path's then.
+        if self.secrets.get(&secret).is_none_or(|tracked| tracked.config.from != from) {
+            return;
+        }
         match result {
             Ok(answer) => self.note_answer(&secret, answer, now),
             Err(error) => self.note_failure(&secret, &error, now),
@@ -168,7 +174,7 @@ fn request(store: &Rc<Store>, secret: SecretName, tracked: &Tracked, now: Timest
     Box::pin(async move {
         let wanted = Wanted { from: &from, engine, have: have.as_ref(), now: now.0 };
         let result = store.fetch(wanted).await;
-        Answered { secret, store: from.store.clone(), result }
+        Answered { secret, from, result }
     })
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::agent::config::{HookConfig, Otherwise};
+use crate::agent::config::{HookConfig, Otherwise, Trigger};
 use crate::agent::hook::{self, Hook, HookError};
 use crate::agent::observe::{Event, HookResult, log_report as say_error};
 use crate::agent::reason::{Reason, Report};
 use crate::agent::rotate::Timestamp;
 
 use super::Pipeline;
+use super::compose::Group;
 use super::rotation::Rotation;
 
 /// A hook, and what it is doing.
@@ -77,6 +78,10 @@ impl Pipeline {
             self.unconfirmed.insert(index, rotation.generation);
             let teller = &mut self.tellers[index];
             let mut notice = rotation.clone();
+            // A hook answers for what it waits for, and for nothing else.
+            let groups = &self.groups;
+            let config = &teller.config;
+            notice.groups.retain(|&group| waits_for(config, &groups[group]));
             // What was not told yet is told with this one, and undone with it.
             if let Some(waiting) = teller.next.take() {
                 notice.files.extend(waiting.files);
@@ -125,8 +130,11 @@ impl Pipeline {
             hook::Told::Done | hook::Told::Confirmed | hook::Told::NobodyToTell => None,
             hook::Told::Failed(error) | hook::Told::Unconfirmed(error) => Some(error.report()),
         };
-        if teller.next.is_none() {
-            self.unconfirmed.remove(&index);
+        if failed.is_none() {
+            teller.restart_at = None;
+            if teller.next.is_none() {
+                self.unconfirmed.remove(&index);
+            }
         }
         teller.outcome.clone_from(&failed);
         if let Some(report) = failed {
@@ -141,10 +149,20 @@ impl Pipeline {
     }
 
     /// Puts the files before back as a new generation, and remembers what was refused.
+    ///
+    /// Only what still shows the refused generation is undone: newer files are told by themselves.
     fn roll_back(&mut self, index: usize, rotation: &Rotation) {
+        let shows_it = |&group: &usize| {
+            let group = self.groups.get(group);
+            group.is_some_and(|group| group.since == rotation.generation && !group.pending)
+        };
+        let undo: Vec<usize> = rotation.groups.iter().copied().filter(shows_it).collect();
+        if undo.is_empty() && !rotation.groups.is_empty() && !rotation.is_roll_back {
+            return;
+        }
         let possible = !rotation.is_roll_back
-            && !rotation.groups.is_empty()
-            && rotation.groups.iter().all(|&group| self.can_roll_back(group));
+            && !undo.is_empty()
+            && undo.iter().all(|&group| self.can_roll_back(group));
         if !possible {
             let report = Report::new(
                 Reason::RollBackImpossible,
@@ -156,23 +174,24 @@ impl Pipeline {
             self.tellers[index].outcome = Some(report);
             return;
         }
-        for &group in &rotation.groups {
-            let group = &mut self.groups[group];
-            if let Some(before) = group.before.take() {
-                group.good = before;
-            }
-            group.moved = None;
+        for index in undo {
+            let group = &mut self.groups[index];
+            let Some((before, refused)) = group.roll_back() else { continue };
             if let Some(carrier) = self.carriers.get_mut(&group.config.volume) {
                 carrier.dirty = true;
             }
-            for name in &group.config.secrets {
-                if let Some(tracked) = self.secrets.get_mut(name) {
-                    tracked.roll_back();
+            for (name, (version, _)) in refused {
+                let old = before.get(&name);
+                // A secret that did not move was not refused.
+                if old.is_some_and(|(old, _)| *old == version) {
+                    continue;
+                }
+                if let Some(tracked) = self.secrets.get_mut(&name) {
+                    tracked.refuse(version, old.and_then(|(_, secret)| secret.clone()));
                 }
             }
         }
         self.rolled_back = Some(rotation.generation);
-        self.roll_back_waits = true;
     }
 
     /// Whether the files before the newest ones of a group are at hand and still good.
@@ -219,6 +238,15 @@ impl Pipeline {
             say_error(&error.report());
         }
     }
+}
+
+/// Whether a hook is concerned by a group.
+fn waits_for(hook: &HookConfig, group: &Group) -> bool {
+    hook.when.is_empty()
+        || hook.when.iter().any(|trigger| match trigger {
+            Trigger::File(file) => group.config.files.contains(file),
+            Trigger::Group(name) => group.config.given.as_ref() == Some(name),
+        })
 }
 
 fn teller_otherwise(teller: &Teller) -> Option<&Otherwise> {

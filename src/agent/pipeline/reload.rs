@@ -112,13 +112,16 @@ impl Pipeline {
         }
         let shown: BTreeMap<_, _> =
             self.groups.iter().flat_map(|group| group.good.clone()).collect();
-        self.groups = new.groups.iter().cloned().map(Group::new).collect();
+        if self.config.groups != new.groups {
+            self.groups = new.groups.iter().cloned().map(Group::new).collect();
+        }
         for group in &mut self.groups {
             group.adopt(&shown);
             group.note_move(now);
         }
         // What was being told names groups by their old place in the list.
-        for teller in &mut self.tellers {
+        let same_groups = self.config.groups == new.groups;
+        for teller in self.tellers.iter_mut().filter(|_| !same_groups) {
             for notice in teller.telling.iter_mut().chain(&mut teller.next) {
                 notice.groups.clear();
             }

@@ -10,6 +10,7 @@ use crate::sandbox::arena;
 use crate::secret::SecretName;
 
 use super::Pipeline;
+use super::compose::Group;
 use super::tracked::Tracked;
 
 impl Pipeline {
@@ -29,7 +30,7 @@ impl Pipeline {
         }
         self.observe.show(Status {
             ready,
-            generation: if self.started { self.generation } else { 0 },
+            generation: if self.started { self.generation.max(1) } else { 0 },
             sandbox: Protections {
                 memory: arena::level().word(),
                 dumpable: is_dumpable(),
@@ -79,11 +80,18 @@ impl Pipeline {
         let Then::Keep = self.config.when_down.then;
         self.started
             && !self.secrets.values().any(Tracked::is_refused)
+            && self.groups.iter().all(|group| group.is_delivered() || self.is_optional(group))
             && self.carriers.values().all(|carrier| carrier.failure.is_none())
             && self.groups.iter().all(|group| match &group.refused {
                 Some(refusal) => !refusal.secrets.is_empty(),
                 None => true,
             })
+    }
+
+    /// Whether a group may be missing because an optional secret is.
+    fn is_optional(&self, group: &Group) -> bool {
+        let mut secrets = group.config.secrets.iter().filter_map(|name| self.secrets.get(name));
+        secrets.any(|secret| secret.latest.is_none() && secret.is_forgiven())
     }
 
     fn reasons(&self, now: Timestamp) -> BTreeSet<Reason> {

@@ -14,7 +14,7 @@ use crate::agent::volume::{DesiredFile, Published, Volume};
 use crate::secret::{FilePath, SecretBytes, SecretName, VolumeName};
 
 use super::Pipeline;
-use super::compose::{self, Files, Group, Refusal, Standing};
+use super::compose::{self, Files, Group, Made, Refusal, Standing};
 
 /// A volume and what is still to be done on it.
 pub(super) struct Carrier {
@@ -55,6 +55,8 @@ pub(super) struct Rotation {
     pub files: BTreeSet<FilePath>,
     /// Groups with such files, by their place in the list.
     pub groups: BTreeSet<usize>,
+    /// Volumes that show each group's newest files now, whether or not they moved for it.
+    pub published: BTreeSet<VolumeName>,
     /// Whether any volume moved.
     pub swapped: bool,
     /// Whether it puts the files before back; a hook that refuses this one too is only reported.
@@ -94,7 +96,7 @@ impl Pipeline {
                 Standing::Waiting => {}
                 Standing::Missing(refusal) => self.refuse(index, refusal),
                 Standing::Complete => match self.render_group(&self.groups[index]) {
-                    Ok(files) => self.accept(index, files),
+                    Ok(made) => self.accept(index, made),
                     Err(error) => {
                         let secrets = self.absent_optional(index);
                         self.groups[index].moved = None;
@@ -105,7 +107,7 @@ impl Pipeline {
         }
     }
 
-    fn render_group(&self, group: &Group) -> Result<Files, RenderError> {
+    fn render_group(&self, group: &Group) -> Result<Made, RenderError> {
         let present = compose::present(&group.config, &self.secrets);
         let mut files = Files::new();
         for path in &group.config.files {
@@ -118,13 +120,19 @@ impl Pipeline {
             .filter_map(|(path, bytes)| Some((path, (self.config.files.get(path)?, &**bytes))));
         let checked: BTreeMap<&FilePath, (&FileConfig, &SecretBytes)> = with_config.collect();
         render::check_group(&checked, rotate::unix_now())?;
-        Ok(files)
+        let of = group.config.secrets.iter().filter_map(|name| {
+            let secret = self.secrets.get(name)?.latest.clone()?;
+            Some((name.clone(), (secret.version.clone(), Some(secret))))
+        });
+        Ok(Made { of: of.collect(), files })
     }
 
-    fn accept(&mut self, index: usize, files: Files) {
+    fn accept(&mut self, index: usize, made: Made) {
+        let mut notices = self.tellers.iter().flat_map(|t| t.telling.iter().chain(&t.next));
+        let unconfirmed = notices.any(|notice| notice.groups.contains(&index));
         let group = &mut self.groups[index];
+        group.take(made, unconfirmed);
         // Also when nothing differs: the volume puts right what somebody else changed there.
-        group.take(files);
         if let Some(carrier) = self.carriers.get_mut(&group.config.volume) {
             carrier.dirty = true;
         }
@@ -154,24 +162,27 @@ impl Pipeline {
 
     /// Publishes every volume that may swap now, and notes whom to tell.
     pub(super) fn publish_and_tell(&mut self, now: Timestamp) {
-        let is_roll_back = self.roll_back_waits;
         let generation = self.generation + 1;
-        let mut rotation = Rotation { generation, is_roll_back, ..Rotation::default() };
+        let mut rotation = Rotation { generation, ..Rotation::default() };
         let names: Vec<VolumeName> = self.carriers.keys().cloned().collect();
         for name in names {
             if self.may_publish(&name, now) {
                 self.publish_volume(&name, now, &mut rotation);
             }
         }
+        let published = |group: &&mut Group| rotation.published.contains(&group.config.volume);
+        self.groups.iter_mut().filter(published).for_each(|group| group.pending = false);
         if rotation.swapped {
             self.generation = generation;
-            self.roll_back_waits = false;
-            match (is_roll_back, self.rolled_back) {
-                (true, Some(refused)) => {
-                    self.observe.say(&Event::RolledBack { refused, generation });
-                }
-                // A newer value was taken: the old refusal is history.
-                _ => self.rolled_back = None,
+            let moved = rotation.groups.iter().filter_map(|&index| self.groups.get(index));
+            rotation.is_roll_back =
+                moved.clone().count() > 0 && moved.clone().all(|g| g.rolling_back);
+            for &index in &rotation.groups {
+                self.groups[index].since = generation;
+                self.groups[index].rolling_back = false;
+            }
+            if let (true, Some(refused)) = (rotation.is_roll_back, self.rolled_back) {
+                self.observe.say(&Event::RolledBack { refused, generation });
             }
             self.must_tell(&rotation);
             self.save();
@@ -203,6 +214,7 @@ impl Pipeline {
                 carrier.retry = None;
                 carrier.failure = None;
                 carrier.backoff.succeeded();
+                rotation.published.insert(name.clone());
                 let Published::Swapped { changed, removed } = published else { return };
                 self.observe.say(&Event::Rotated {
                     generation: rotation.generation,

@@ -25,8 +25,6 @@ pub(super) struct Tracked {
     pub config: SecretConfig,
     /// The newest value that files may be made of.
     pub latest: Option<Rc<Secret>>,
-    /// The value before that, for a roll-back.
-    pub before: Option<Rc<Secret>>,
     /// The version that the store showed last: what a probe compares with.
     pub seen: Option<Version>,
     /// A version that the application refused; it is not offered again.
@@ -54,7 +52,6 @@ impl Tracked {
             born: now,
             config,
             latest: None,
-            before: None,
             seen: None,
             refused: None,
             answered: None,
@@ -123,7 +120,7 @@ impl Tracked {
         if self.latest.as_ref().is_some_and(|latest| latest.version == secret.version) {
             return FetchResult::Unmoved;
         }
-        self.before = self.latest.replace(Rc::new(secret));
+        self.latest = Some(Rc::new(secret));
         FetchResult::Moved
     }
 
@@ -134,13 +131,9 @@ impl Tracked {
         self.failure = Some(Failure { report, since, transient });
     }
 
-    /// Goes back to the value before, and remembers not to offer the newer one again. Says whether
-    /// there was one.
-    pub fn roll_back(&mut self) -> bool {
-        let Some(before) = self.before.take() else { return false };
-        if let Some(refused) = self.latest.replace(before) {
-            self.refused = Some(refused.version.clone());
-        }
-        true
+    /// Remembers that the application refused `version`, and goes back to `before`, if it is at hand.
+    pub fn refuse(&mut self, version: Version, before: Option<Rc<Secret>>) {
+        self.refused = Some(version);
+        self.latest = before;
     }
 }

@@ -66,6 +66,8 @@ struct Stored {
     delivered: BTreeMap<String, StoredVersion>,
     #[serde(default)]
     refused: BTreeMap<String, StoredVersion>,
+    #[serde(default)]
+    origins: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +133,7 @@ impl Stored {
             unconfirmed: snapshot.unconfirmed.clone(),
             delivered: versions(&snapshot.delivered),
             refused: versions(&snapshot.refused),
+            origins: snapshot.origins.clone(),
         }
     }
 
@@ -162,6 +165,7 @@ impl Stored {
             unconfirmed: self.unconfirmed.clone(),
             delivered: versions(&self.delivered)?,
             refused: versions(&self.refused)?,
+            origins: self.origins.clone(),
         })
     }
 }
