@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex};
 
 use agent::{Place, eventually, exits};
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
-use support::{Bao, Response, Script};
+use support::{Authority, Bao, Response, Script};
 
 /// Assembled, so that it stands nowhere else; with characters that encodings change.
 fn canary() -> String {
@@ -141,6 +141,7 @@ fn a_canary_is_found_on_the_volume_and_nowhere_else() {
          files:\n  raw: {{ from: app.key }}\n  all.json: {{ format: json, from: app }}\n  app.env: {{ format: dotenv, from: {{ KEY: app.key }} }}\n\
          \x20 t: {{ template: \"{{{{ app.key }}}} {{{{ app.pem }}}}\" }}\n  pem: {{ from: app.pem }}\n  no: {{ from: no.x }}\n\
          on_change:\n  - http: {{ url: \"http://127.0.0.1:{port}/reload\" }}\n    confirm: {{ status: 200, within: 1s, retries: 1 }}\n\
+         \x20 - command: [\"/bin/cp\", \"--no-preserve=mode\", \"/proc/self/environ\", \"DIR/hook-environ\"]\n\
          \x20 - command: [\"/bin/false\"]\n  - command: [\"/no/such\"]\n  - signal: {{ send: SIGHUP, to: {{ name: no-such-process }} }}\n",
         bao.address()
     );
@@ -176,6 +177,8 @@ fn a_canary_is_found_on_the_volume_and_nowhere_else() {
     clean("what the application was sent", &heard.lock().unwrap(), &secrets);
     assert_eq!(agent.stop(), Some(0));
 
+    let given = std::fs::read(place.path("hook-environ")).unwrap();
+    assert!(holds(&given, b"SIDEKEY_GENERATION="), "the copy is of the command's environment");
     for (name, bytes) in files(&place.path(""), &["/token"]) {
         if name.ends_with("state.json") {
             clean(&name, &bytes, &[&secret]);
@@ -234,5 +237,118 @@ fn a_canary_in_a_hostile_answer_is_in_no_message() {
             &place.sidekey(&["get", "app.key"]),
             &[&secret, "t0ken-of-a-hostile-store"],
         );
+    }
+}
+
+/// A field, what the store hands out in it and no volume may show, and the reason that is said.
+fn refused(secret: &str) -> Vec<(&'static str, serde_json::Value, &'static str)> {
+    let authority = Authority::new("test");
+    let (own, other) = (authority.issue(&["app"]), authority.issue(&["app"]));
+    let expired = authority.issue_expired(&[secret]);
+    let marked = |pem: &str| format!("{secret}\n{pem}{secret}\n");
+    vec![
+        ("doc", json!(format!("{secret}\0")), "format_refused"),
+        ("n", json!(secret), "template_failed"),
+        ("b64", json!(format!("!{secret}")), "format_refused"),
+        ("cert", json!(marked(&other.certificate)), "check_failed"),
+        ("cert", json!(marked(&own.certificate)), "check_failed"),
+        ("cert", json!(marked(&expired.certificate)), "check_failed"),
+        ("key", json!(null), "field_missing"),
+    ]
+}
+
+#[test]
+fn a_refused_rotation_says_nothing_of_what_it_refused() {
+    refuse_all("json");
+}
+
+#[test]
+fn a_refused_rotation_says_nothing_in_a_text_log_either() {
+    refuse_all("text");
+}
+
+fn refuse_all(format: &str) {
+    let (bao, secret) = (Bao::dev(), canary());
+    let pair = Authority::new("test").issue(&["app"]);
+    let good = json!({
+        "doc": "x", "n": 1, "b64": "eA==", "cert": pair.certificate, "pem_key": pair.key, "key": secret,
+    });
+    let place = Place::new();
+    place.write("token", &bao.root);
+    bao.write("app", &good);
+    place.config(&format!(
+            "stores:\n  vault: {{ kind: vault, address: \"{}\", login: {{ token: {{ file: DIR/token }} }} }}\n\
+             secrets:\n  app: {{ from: \"vault:secret/data/app\", refresh: 500ms }}\n\
+             files:\n  doc: {{ format: dotenv, from: {{ KEY: app.doc }} }}\n  n: {{ template: \"{{{{ app.n + 1 }}}}\" }}\n\
+             \x20 bin: {{ from: app.b64, decode: base64 }}\n  tls.pem: {{ from: [app.pem_key, app.cert] }}\n  key: {{ from: app.key }}\n",
+            bao.address()
+        ));
+    let agent = place.start_logging(format);
+    eventually("the first generation", || place.generation().is_some());
+    let first = place.generation();
+    for (field, value, reason) in refused(&secret) {
+        let mut bad = good.clone();
+        bad[field] = value;
+        bao.write("app", &bad);
+        eventually(&format!("`{reason}` for `{field}`"), || place.says(reason));
+        clean("/ready", place.get("/ready").unwrap().as_bytes(), &[&secret]);
+        clean("/metrics", place.get("/metrics").unwrap().as_bytes(), &[&secret]);
+        bao.write("app", &good);
+        eventually("the mending", || !place.says(reason));
+    }
+    assert_eq!(place.generation(), first, "nothing was handed out meanwhile");
+    assert_eq!(agent.stop(), Some(0));
+    assert!(!place.log().is_empty());
+    clean("the log", place.log().as_bytes(), &[&secret, &pair.key]);
+}
+
+#[test]
+fn a_token_of_a_login_is_found_in_the_state_and_nowhere_else() {
+    let (bao, place) = (Bao::dev(), Place::new());
+    bao.policy("reader", &[("secret/*", &["read"])]);
+    bao.write("app", &json!({ "key": canary() }));
+    let admin = bao.admin();
+    admin.post("sys/auth/approle", &json!({ "type": "approle" })).good();
+    admin.post("auth/approle/role/app", &json!({ "token_policies": "reader" })).good();
+    let role = admin.get("auth/approle/role/app/role-id").good().json();
+    let proof = admin.post("auth/approle/role/app/secret-id", &json!({})).good().json();
+    let proof = proof["data"]["secret_id"].as_str().unwrap();
+    place.write("role", role["data"]["role_id"].as_str().unwrap());
+    place.write("proof", proof);
+    place.config(&format!(
+        "stores:\n  vault:\n    kind: vault\n    address: \"{}\"\n    login: {{ approle: {{ role_id_file: DIR/role, secret_id_file: DIR/proof }} }}\n\
+         secrets:\n  app: {{ from: \"vault:secret/data/app\", refresh: 500ms }}\nfiles:\n  key: {{ from: app.key }}\n",
+        bao.address()
+    ));
+    let agent = place.run();
+    let state = std::fs::read_to_string(place.path("state/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    let token = state["sessions"]["vault"]["token"].as_str().expect("the state has the token");
+    let token = String::from_utf8(BASE64_STANDARD.decode(token).unwrap()).unwrap();
+    let own = bao.with_token(&token).get("auth/token/lookup-self").good().json();
+    assert_eq!(own["data"]["policies"], json!(["default", "reader"]), "it is the token");
+    let secrets: [&str; 2] = [&token, proof];
+    for path in ["/ready", "/metrics"] {
+        clean(path, place.get(path).unwrap().as_bytes(), &secrets);
+    }
+    clean("environ", &std::fs::read(format!("/proc/{}/environ", agent.pid())).unwrap(), &secrets);
+    assert_eq!(agent.stop(), Some(0));
+    for (name, bytes) in files(&place.path(""), &["/proof", "/state.json"]) {
+        clean(&name, &bytes, &secrets);
+    }
+}
+
+#[test]
+fn a_canary_in_a_config_is_not_repeated_where_a_variable_holds_it() {
+    let (place, secret) = (Place::new(), canary());
+    place.config(
+        "stores:\n  vault: { kind: \"${SECRET}\", address: \"${SECRET}\" }\n\
+         secrets:\n  app: { from: \"${SECRET}\", refresh: \"${SECRET}\" }\n\
+         files:\n  key: { from: \"${SECRET}\", mode: \"${SECRET}\", format: \"${SECRET}\" }\n",
+    );
+    for args in [&["check"][..], &["check", "--output", "json"], &["init"], &["run"], &["health"]] {
+        let output = place.command(args).env("SECRET", &secret).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        clean_output(&args.join(" "), &output, &[&secret]);
     }
 }

@@ -104,13 +104,18 @@ impl Place {
 
     /// Starts `sidekey run`.
     pub fn start(&self) -> Agent {
+        self.start_logging("json")
+    }
+
+    /// Starts `sidekey run` with a log in this format.
+    pub fn start_logging(&self, format: &str) -> Agent {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("agent.log"))
             .unwrap();
         let child = self
-            .command(&["run", "--log-format", "json", "--log-level", "trace"])
+            .command(&["run", "--log-format", format, "--log-level", "trace"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
