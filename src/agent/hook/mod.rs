@@ -126,8 +126,7 @@ impl Hook {
                 Ok(held) => signal::probe(&held, *send, *even_if_fatal),
                 Err(fault) => Err(fault),
             },
-            Action::Command { program, .. } if self.helper.is_some() => can_run(program),
-            Action::Command { .. } => Err(Fault::HelperGone),
+            Action::Command { program, .. } => can_run(program),
         };
         let ends = match &self.ends {
             Some(target) => match target.hold().await {

@@ -50,8 +50,13 @@ impl Target {
     /// another one. So we look once more after opening: who is the same process, and still is what
     /// the config means, is the one in our hand.
     pub(super) async fn hold(&self) -> Result<Vec<Held>, Fault> {
+        let found = self.find().await?;
+        self.take(found).await
+    }
+
+    async fn take(&self, found: Vec<Found>) -> Result<Vec<Held>, Fault> {
         let mut held = Vec::new();
-        for process in self.find().await? {
+        for process in found {
             let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
             match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
                 Some(Ok(fd)) => held.push(Held { process, fd }),
@@ -88,6 +93,25 @@ fn number(file: &Door) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_changed_between_finding_and_holding_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.pid");
+        let parent = std::os::unix::process::parent_id();
+        std::fs::write(&path, parent.to_string()).unwrap();
+        let target = Target::open(&ProcessMatch::PidFile(path.clone()), None).unwrap();
+        let found = target.find().await.unwrap();
+        assert_eq!(found.iter().map(|found| found.pid).collect::<Vec<_>>(), [parent]);
+        assert_eq!(target.take(found.clone()).await.unwrap().len(), 1);
+
+        // Another process with the same number.
+        let stranger = Found { start: found[0].start + 1, ..found[0] };
+        assert!(target.take(vec![stranger]).await.unwrap().is_empty());
+        // The same process, and no longer the one that is meant.
+        std::fs::write(&path, "").unwrap();
+        assert!(target.take(found).await.unwrap().is_empty());
+    }
 
     #[test]
     fn a_pid_file_is_its_first_word() {

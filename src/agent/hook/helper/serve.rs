@@ -146,11 +146,11 @@ fn reap(line: &OwnedFd, running: &mut Vec<Running>) -> bool {
                 let Some(place) = running.iter().position(|command| command.pid == pid) else {
                     continue;
                 };
-                let command = running.swap_remove(place);
-                if !command.answered {
+                let Running { id, answered, .. } = running.swap_remove(place);
+                if !answered {
                     let signal = || status.terminating_signal().map(|signal| 128 + signal);
                     let code = status.exit_status().or_else(signal).unwrap_or(1);
-                    say(line, command.id, &Answer::Ended(code));
+                    say(line, id, &Answer::Ended(code));
                 }
             }
             // Children are there, and none has ended.
