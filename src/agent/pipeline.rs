@@ -167,7 +167,7 @@ impl Pipeline {
         let mut restarts: FuturesUnordered<Restart> = FuturesUnordered::new();
         let ending = loop {
             let now = rotate::now();
-            if let Some(ending) = self.advance(begun, now) {
+            if let Some(ending) = self.advance(mode, begun, now) {
                 break ending;
             }
             if mode == Mode::Once && self.is_delivered_anew() {
@@ -211,10 +211,12 @@ impl Pipeline {
 
 impl Pipeline {
     /// Steps 3 to 5, as far as it is time for them. Says whether this is the end.
-    fn advance(&mut self, begun: Timestamp, now: Timestamp) -> Option<Ending> {
+    fn advance(&mut self, mode: Mode, begun: Timestamp, now: Timestamp) -> Option<Ending> {
         self.tidy(now);
         if self.started {
-            let settled = self.settle.is_over(now);
+            // `init` asks each secret once, so there is nothing that could still join in.
+            let all = mode == Mode::Once && self.secrets.values().all(Tracked::was_asked);
+            let settled = self.settle.is_over(now) || (all && self.settle.close());
             if settled {
                 self.render_moved();
             }
@@ -241,6 +243,7 @@ impl Pipeline {
         let failed: Vec<Report> = failed.collect();
         if failed.is_empty() {
             self.started = true;
+            self.settle.close();
             self.save();
             return None;
         }

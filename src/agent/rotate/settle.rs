@@ -21,6 +21,11 @@ impl Settle {
         self.ends.get_or_insert(now.after(SETTLE));
     }
 
+    /// Ends the window before its time. Says whether there was one.
+    pub fn close(&mut self) -> bool {
+        self.ends.take().is_some()
+    }
+
     /// When the window ends, while it is open.
     pub fn ends(&self) -> Option<Timestamp> {
         self.ends
