@@ -49,7 +49,7 @@ e2e:
 	  { echo "make e2e needs: apt-get install $(DEBIAN)" >&2; exit 1; }
 	@[ "$$(id -u)" = 0 ] || { echo "make e2e mounts file systems and runs containers: be root" >&2; exit 1; }
 	$(MAKE) $(BAO) image
-	$(CARGO) test --locked --features e2e --test volume_crash --test e2e_pod
+	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 
 ## What must hold besides the tests.
 lint:

@@ -179,6 +179,8 @@ fn open_dir(config: &StateConfig) -> Result<OwnedFd, Fault> {
         Err(Errno::WOULDBLOCK) => return Err(Fault::Locked),
         Err(error) => return Err(error.into()),
     }
+    // What an interrupted save left: it was never read, and holds a token.
+    let _ = unlinkat(&dir, NEW, AtFlags::empty());
     // A mount of the kubelet belongs to root and keeps its mode; the file's own mode guards it.
     if fstat(&dir)?.st_uid == geteuid().as_raw() {
         fchmod(&dir, Mode::RWXU)?;
