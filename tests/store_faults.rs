@@ -204,7 +204,7 @@ mod states {
         for _ in 0..3 {
             let error = agent.get(PATH).await.unwrap_err();
             assert_eq!(*error.fault, Fault::Sealed);
-            assert_eq!((error.retry(), error.scope()), (Retry::Transient, Scope::Store));
+            assert_eq!((error.retry(), error.scope()), (Retry::Sealed, Scope::Store));
         }
         bao.unseal();
         assert_eq!(field(&agent.secret(PATH).await, "key"), "the value");

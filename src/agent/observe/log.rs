@@ -1,7 +1,8 @@
 //! Log and audit lines on stderr. A full log pipe costs lines, never time.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, info, trace, warn};
@@ -41,10 +42,11 @@ pub fn init(format: Option<Format>, level: Level) -> Format {
 
 /// Lines lost because the reader of our log did not keep up.
 static LOST: AtomicU64 = AtomicU64::new(0);
+/// Whether the line that was lost last stopped in its middle, so that the next one begins a new line.
+static TORN: AtomicBool = AtomicBool::new(false);
 
-/// A write of at most this many bytes to a pipe that is ready neither blocks nor tears (`PIPE_BUF`,
-/// pipe(7)).
-const LONGEST_LINE: usize = 4096;
+/// A write of at most this many bytes to a pipe that is ready does not block (`PIPE_BUF`, pipe(7)).
+const PIECE: usize = 4096;
 
 /// stderr, but a line is dropped and counted rather than waited for.
 ///
@@ -65,27 +67,59 @@ impl Write for LossyStderr {
 
 impl Drop for LossyStderr {
     fn drop(&mut self) {
-        let stderr = io::stderr();
-        if self.0.len() > LONGEST_LINE {
-            self.0.truncate(LONGEST_LINE - 1);
-            self.0.push(b'\n');
+        if TORN.swap(false, Ordering::Relaxed) {
+            self.0.insert(0, b'\n');
         }
-        let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if matches!(poll(&mut fds, Some(&now)), Ok(1)) {
-            let _ = stderr.lock().write_all(&self.0);
-        } else {
-            LOST.fetch_add(1, Ordering::Relaxed);
+        match send(&mut io::stderr().lock(), &self.0) {
+            Sent::Whole => return,
+            Sent::Part => TORN.store(true, Ordering::Relaxed),
+            Sent::Nothing => {}
         }
+        LOST.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// How much of a line went out.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    Part,
+    Nothing,
+}
+
+/// Writes a line without waiting for its reader. A line may be longer than a pipe takes at once (a
+/// delivery of a hundred files), so it goes in pieces.
+fn send(to: &mut (impl Write + AsFd), line: &[u8]) -> Sent {
+    let mut sent = Sent::Nothing;
+    for piece in line.chunks(PIECE) {
+        if !takes(to) || to.write_all(piece).is_err() {
+            return sent;
+        }
+        sent = Sent::Part;
+    }
+    Sent::Whole
+}
+
+/// Whether a write would not have to wait.
+fn takes(to: &impl AsFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut [PollFd::new(to, PollFlags::OUT)], Some(&now)), Ok(1))
+}
+
+/// Says how many lines were lost. This line may be lost as well: then the number stays for the next.
+fn own_up() {
+    let lost = LOST.load(Ordering::Relaxed);
+    if lost == 0 {
+        return;
+    }
+    warn!(lost, "log lines were lost: nobody read them in time");
+    let told = LOST.load(Ordering::Relaxed) == lost;
+    LOST.fetch_sub(if told { lost } else { 1 }, Ordering::Relaxed);
 }
 
 /// Writes an event as a log line; accesses and deliveries are audit lines.
 pub(super) fn write(event: &Event<'_>) {
-    let lost = LOST.swap(0, Ordering::Relaxed);
-    if lost > 0 {
-        warn!(lost, "log lines were lost: nobody read them in time");
-    }
+    own_up();
     match event {
         Event::Started { command } => {
             info!(command, version = env!("CARGO_PKG_VERSION"), "started");
@@ -134,4 +168,54 @@ fn join(names: &[impl ToString]) -> String {
 pub fn report(report: &crate::agent::reason::Report) {
     let hint = report.hint.as_deref().unwrap_or_default();
     error!(reason = report.reason.word(), why = report.why, hint, "{}", report.what);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Read};
+
+    use super::*;
+
+    /// Fills a pipe until it takes no more, and says with how many bytes.
+    fn fill(pipe: &mut PipeWriter) -> usize {
+        let mut bytes = 0;
+        while send(pipe, &[b'x'; PIECE]) == Sent::Whole {
+            bytes += PIECE;
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_full_pipe_costs_a_line_and_no_time() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        let mut bytes = vec![0; fill(&mut writer)];
+        assert_eq!(send(&mut writer, b"lost\n"), Sent::Nothing);
+        reader.read_exact(&mut bytes).unwrap();
+        assert!(bytes.iter().all(|&byte| byte == b'x'));
+        assert_eq!(send(&mut writer, b"read\n"), Sent::Whole);
+        drop(writer);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "read\n");
+    }
+
+    #[test]
+    fn a_long_line_arrives_whole_or_is_known_to_be_torn() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        let line = [[b'a'; 10_000].as_slice(), b"\n"].concat();
+        assert_eq!(send(&mut writer, &line), Sent::Whole);
+        let mut got = vec![0; line.len()];
+        reader.read_exact(&mut got).unwrap();
+        assert_eq!(got, line);
+        fill(&mut writer);
+        reader.read_exact(&mut [0; PIECE]).unwrap();
+        assert_eq!(send(&mut writer, &line), Sent::Part);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(send(&mut writer, b"line\n"), Sent::Nothing);
+    }
 }

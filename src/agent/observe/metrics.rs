@@ -124,3 +124,75 @@ impl Default for Metrics {
 fn label(name: &'static str, value: &str) -> Labels {
     vec![(name, value.to_owned())]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::agent::observe::SecretStatus;
+    use crate::agent::reason::Reason;
+    use crate::secret::{FilePath, StoreName, VolumeName};
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(Duration::from_secs(seconds))
+    }
+
+    fn status(ready: bool) -> Status {
+        let secret = SecretStatus {
+            ok: true,
+            reason: None,
+            since: None,
+            answered: Some(at(90)),
+            lease_ends: Some(at(160)),
+            next: None,
+        };
+        let secrets = BTreeMap::from([("db".to_owned(), secret)]);
+        Status { ready, secrets, ..Status::starting() }
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_contract() {
+        let metrics = Metrics::new();
+        let store = StoreName::parse("vault").unwrap();
+        let volume = VolumeName::parse("default").unwrap();
+        let changed = [FilePath::parse("certs/tls.pem").unwrap()];
+        for event in [
+            Event::Asked { store: &store, outcome: "ok" },
+            Event::Asked { store: &store, outcome: Reason::StoreSealed.word() },
+            Event::Rotated { generation: 2, volume: &volume, changed: &changed, removed: &[] },
+            Event::RotationRefused { group: "edge", reason: Reason::SecretEmpty },
+            Event::RolledBack { refused: 2, generation: 3 },
+            Event::HookTold { hook: 0, generation: 2, result: HookResult::Unconfirmed },
+        ] {
+            metrics.count(&event);
+        }
+        let text = metrics.text(&status(true), at(100));
+        for line in [
+            r#"sidekey_secret_age_seconds{secret="db"} 10.0"#,
+            r#"sidekey_lease_remaining_seconds{secret="db"} 60.0"#,
+            r#"sidekey_rotations_total{result="done"} 1"#,
+            r#"sidekey_rotations_total{result="refused"} 1"#,
+            r#"sidekey_rotations_total{result="rolled_back"} 1"#,
+            r#"sidekey_hook_total{result="unconfirmed"} 1"#,
+            r#"sidekey_store_requests_total{store="vault",outcome="ok"} 1"#,
+            r#"sidekey_store_requests_total{store="vault",outcome="store_sealed"} 1"#,
+            "sidekey_ready 1",
+            concat!("sidekey_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|l| l == line), "no `{line}` in:\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"), "OpenMetrics has an end");
+        assert!(!text.contains("tls.pem"), "labels are never paths");
+    }
+
+    #[test]
+    fn a_secret_that_left_the_config_leaves_the_metrics() {
+        let metrics = Metrics::new();
+        assert!(metrics.text(&status(true), at(100)).contains("\"db\""));
+        let text = metrics.text(&Status::starting(), at(100));
+        assert!(!text.contains("\"db\""), "{text}");
+        assert!(text.contains("sidekey_ready 0"));
+    }
+}

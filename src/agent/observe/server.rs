@@ -204,6 +204,9 @@ impl Desk {
                 self.quit.iter().for_each(|quit| quit.notify_one());
                 reply(StatusCode::OK, JSON, r#"{"quit":true}"#.to_owned())
             }
+            (Kind::Health, _, "/quit") if self.quit.is_some() => {
+                reply(StatusCode::METHOD_NOT_ALLOWED, JSON, r#"{"error":"POST only"}"#.to_owned())
+            }
             (_, _, "/metrics") | (Kind::Health, _, "/live" | "/ready") => {
                 reply(StatusCode::METHOD_NOT_ALLOWED, JSON, r#"{"error":"GET only"}"#.to_owned())
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::agent::store::Retry;
 
-use super::{Roll, Timestamp};
+use super::{Roll, Timestamp, share};
 
 /// The first wait after a failure, at the most.
 const FIRST: Duration = Duration::from_millis(250);
@@ -12,8 +12,12 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(60);
 /// The longest wait after something that somebody must change.
 const LONGEST_PERMANENT: Duration = Duration::from_secs(300);
-/// A refusal for load waits at least this long, and at most [`LONGEST`].
+/// A refusal for load waits at least this long, and at most [`LONGEST`] …
 const OVERLOAD: Duration = Duration::from_secs(1);
+/// … unless the store asks for more, which is believed up to here (catalogue row 5).
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// A sealed store is asked between these two: nothing but a person opens it (catalogue row 8).
+const SEALED: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)];
 
 /// Failures in a row, and the waits that follow from them.
 ///
@@ -35,11 +39,12 @@ impl Backoff {
         let wait = match retry {
             Retry::Transient => spread(doubled.min(LONGEST), roll),
             Retry::Permanent => spread(doubled.saturating_mul(20).min(LONGEST_PERMANENT), roll),
+            Retry::Sealed => between(SEALED[0], SEALED[1], roll),
             Retry::Overload { after } => {
-                let asked = after.unwrap_or_default();
-                let ours = OVERLOAD + LONGEST.saturating_sub(OVERLOAD).mul_f64(roll.value());
+                let asked = after.unwrap_or_default().min(LONGEST_ASKED);
+                let ours = between(OVERLOAD, LONGEST, roll);
                 // Longer than ours: what was asked, and a tenth on top to spread the fleet.
-                if asked > ours { asked + asked.mul_f64(0.1 * roll.value()) } else { ours }
+                if asked > ours { between(asked, share(asked, 1.1), roll) } else { ours }
             }
         };
         now.after(wait)
@@ -52,7 +57,11 @@ impl Backoff {
 }
 
 fn spread(span: Duration, roll: Roll) -> Duration {
-    span.mul_f64(0.1 + 0.9 * roll.value())
+    between(share(span, 0.1), span, roll)
+}
+
+fn between(least: Duration, most: Duration, roll: Roll) -> Duration {
+    least + share(most.saturating_sub(least), roll.value())
 }
 
 #[cfg(test)]
@@ -65,27 +74,49 @@ mod tests {
         backoff.failed(retry, Timestamp(Duration::ZERO), Roll::new(roll)).0
     }
 
+    fn any_retry() -> impl Strategy<Value = Retry> {
+        prop_oneof![
+            Just(Retry::Transient),
+            Just(Retry::Permanent),
+            Just(Retry::Sealed),
+            prop::option::of(any::<Duration>()).prop_map(|after| Retry::Overload { after }),
+        ]
+    }
+
     #[test]
     fn waits_double_from_250_ms_to_a_minute() {
         let mut backoff = Backoff::default();
-        let mut longest =
-            || wait(&mut backoff, Retry::Transient, 1.0).as_secs_f64().mul_add(1000.0, 0.5);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a minute at most"
-        )]
-        let waits: Vec<u64> = (0..11).map(|_| longest() as u64).collect();
+        let waits: Vec<u128> = (0..11)
+            .map(|_| (wait(&mut backoff, Retry::Transient, 1.0).as_micros() + 500) / 1000)
+            .collect();
         assert_eq!(waits[..4], [250, 500, 1000, 2000]);
         assert_eq!(waits[8..], [60_000; 3]);
         backoff.succeeded();
         assert!(wait(&mut backoff, Retry::Transient, 1.0) <= FIRST);
     }
 
+    #[test]
+    fn what_somebody_must_change_is_asked_for_every_five_minutes_in_the_end() {
+        let mut backoff = Backoff { failures: 30 };
+        assert_eq!(wait(&mut backoff, Retry::Permanent, 0.0), LONGEST_PERMANENT / 10);
+        assert_eq!((wait(&mut backoff, Retry::Permanent, 1.0).as_millis() + 500) / 1000, 300);
+    }
+
+    #[test]
+    fn a_refusal_for_load_spreads_over_a_minute_even_when_the_store_names_one_second() {
+        let mut backoff = Backoff::default();
+        let retry = Retry::Overload { after: Some(Duration::from_secs(1)) };
+        assert_eq!(wait(&mut backoff, retry, 0.0), Duration::from_secs(1));
+        assert_eq!(wait(&mut backoff, retry, 0.5).as_millis(), 30_500);
+        assert!(wait(&mut backoff, retry, 1.0) > Duration::from_secs(59));
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
         #[test]
         fn a_refusal_for_load_waits_at_least_a_second_and_what_was_asked(
-            failures in 0_u32..100, roll in 0.0..1.0_f64, after in prop::option::of(0_u64..300),
+            failures: u32, roll in 0.0..1.0_f64, after in prop::option::of(0_u64..300),
         ) {
             let mut backoff = Backoff { failures };
             let after = after.map(Duration::from_secs);
@@ -95,12 +126,36 @@ mod tests {
         }
 
         #[test]
+        fn a_sealed_store_is_asked_every_15_to_30_seconds(failures: u32, roll in 0.0..1.0_f64) {
+            let waited = wait(&mut Backoff { failures }, Retry::Sealed, roll);
+            prop_assert!(waited >= SEALED[0] && waited <= SEALED[1]);
+        }
+
+        #[test]
         fn no_wait_is_zero_or_longer_than_its_bound(failures: u32, roll in 0.0..1.0_f64) {
             let mut backoff = Backoff { failures };
             let waited = wait(&mut backoff, Retry::Transient, roll);
             prop_assert!(waited >= FIRST / 11 && waited <= LONGEST);
             let mut backoff = Backoff { failures };
             prop_assert!(wait(&mut backoff, Retry::Permanent, roll) <= LONGEST_PERMANENT);
+        }
+
+        #[test]
+        fn one_more_failure_never_makes_the_wait_shorter(failures: u32, roll in 0.0..1.0_f64) {
+            let mut backoff = Backoff { failures };
+            for retry in [Retry::Transient, Retry::Permanent] {
+                prop_assert!(wait(&mut backoff, retry, roll) <= wait(&mut backoff, retry, roll));
+            }
+        }
+
+        #[test]
+        fn no_number_however_absurd_ends_the_agent_or_the_waiting(
+            failures: u32, roll: f64, now: Duration, retry in any_retry(),
+        ) {
+            let now = Timestamp(now);
+            let when = Backoff { failures }.failed(retry, now, Roll::new(roll));
+            prop_assert!(when > now || now.after(Duration::from_millis(1)) == Timestamp(Duration::MAX));
+            prop_assert!(when <= now.after(Duration::from_secs(330)));
         }
     }
 }

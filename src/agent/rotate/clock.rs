@@ -43,3 +43,28 @@ pub async fn sleep_until(when: Option<Timestamp>) {
         tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_far_future_is_later_than_everything_and_does_not_overflow() {
+        let far = Timestamp(Duration::MAX);
+        assert_eq!(now().after(Duration::MAX), far);
+        assert_eq!(far.after(Duration::from_secs(1)), far);
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_never_over_before_its_time() {
+        let when = now().after(Duration::from_millis(30));
+        sleep_until(Some(when)).await;
+        assert!(now() >= when);
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_not_waited_for() {
+        sleep_until(Some(Timestamp(Duration::ZERO))).await;
+        sleep_until(Some(now())).await;
+    }
+}

@@ -33,3 +33,54 @@ impl Gate {
         self.opens = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_store_that_nobody_asked_yet_may_be_asked() {
+        assert!(Gate::default().is_open(at(0)));
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_left_alone_longer_and_longer_and_asked_again() {
+        let mut gate = Gate::default();
+        let mut now = at(100);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            gate.failed(Retry::Transient, now, Roll::new(1.0));
+            let opens = gate.opens().unwrap();
+            assert!(!gate.is_open(now) && gate.is_open(opens), "closed at once, open in time");
+            waits.push(opens.0.saturating_sub(now.0));
+            now = opens;
+        }
+        assert!(waits.is_sorted(), "{waits:?}");
+        assert!(waits.last().is_some_and(|wait| wait.as_secs() >= 59), "{waits:?}");
+    }
+
+    #[test]
+    fn an_answer_opens_it_at_once_and_forgets_the_failures() {
+        let mut gate = Gate::default();
+        for _ in 0..20 {
+            gate.failed(Retry::Transient, at(100), Roll::new(1.0));
+        }
+        gate.answered();
+        assert!(gate.is_open(at(100)) && gate.opens().is_none());
+        gate.failed(Retry::Transient, at(100), Roll::new(1.0));
+        assert!(gate.is_open(at(101)), "the first wait again");
+    }
+
+    #[test]
+    fn a_sealed_store_is_asked_slowly_from_the_first_time_on() {
+        let mut gate = Gate::default();
+        gate.failed(Retry::Sealed, at(100), Roll::new(0.0));
+        assert!(!gate.is_open(at(114)) && gate.is_open(at(115)));
+    }
+}

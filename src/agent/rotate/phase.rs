@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::share;
+
 /// Where in any interval this pod acts: a number in `[0, 1)` that stays the same for its life.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Phase(f64);
@@ -23,7 +25,7 @@ impl Phase {
 
     /// This pod's share of `interval`.
     pub fn of(self, interval: Duration) -> Duration {
-        interval.mul_f64(self.0)
+        share(interval, self.0)
     }
 }
 

@@ -20,7 +20,7 @@ impl WentBack {
     /// Notes one more answer with the older version. Says whether it is to be believed now.
     pub fn is_confirmed(&mut self, now: Timestamp) -> bool {
         let first = *self.first.get_or_insert(now);
-        self.answers += 1;
+        self.answers = self.answers.saturating_add(1);
         self.answers >= ANSWERS && now.0.saturating_sub(first.0) > OVER
     }
 
@@ -42,5 +42,16 @@ mod tests {
         assert!(!doubt.is_confirmed(at(10)));
         assert!(!doubt.is_confirmed(at(20)), "three answers, but too soon");
         assert!(doubt.is_confirmed(at(61)));
+    }
+
+    #[test]
+    fn a_minute_alone_is_not_enough() {
+        let at = |s| Timestamp(Duration::from_secs(s));
+        let mut doubt = WentBack::default();
+        assert!(!doubt.is_doubted());
+        assert!(!doubt.is_confirmed(at(0)));
+        assert!(doubt.is_doubted());
+        assert!(!doubt.is_confirmed(at(3600)), "two answers");
+        assert!(doubt.is_confirmed(at(3601)));
     }
 }

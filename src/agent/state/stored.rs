@@ -22,7 +22,7 @@ pub(super) fn write(snapshot: &Snapshot, boot: Option<&str>) -> Result<Vec<u8>, 
     serde_json::to_vec(&stored).map_err(|_| Fault::Nonsense)
 }
 
-/// Reads what [`write`] wrote. What is not ours in one part is not worth trusting in any.
+/// Reads what [`fn@write`] wrote. What is not ours in one part is not worth trusting in any.
 pub(super) fn read(json: &[u8], boot: Option<&str>) -> Result<Snapshot, Fault> {
     let layout: Layout = serde_json::from_slice(json).map_err(|e| torn(&e))?;
     if layout.version != LAYOUT {

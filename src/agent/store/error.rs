@@ -11,6 +11,8 @@ use crate::secret::StoreName;
 pub enum Retry {
     /// It may pass by itself: back off and try again.
     Transient,
+    /// The store is there, and somebody has to unseal it: ask slowly.
+    Sealed,
     /// The store asks for fewer requests; wait long, whatever it names.
     Overload {
         /// How long the store asked us to wait, between 1 s and 5 min.

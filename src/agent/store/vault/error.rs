@@ -323,11 +323,11 @@ impl VaultError {
         match &*self.fault {
             Fault::Identity(_)
             | Fault::Unreachable(_)
-            | Fault::Sealed
             | Fault::NotActive { .. }
             | Fault::Failed { .. }
             | Fault::Lagging
             | Fault::NotRecorded => Retry::Transient,
+            Fault::Sealed => Retry::Sealed,
             Fault::Throttled { after, .. } => Retry::Overload { after: *after },
             _ => Retry::Permanent,
         }

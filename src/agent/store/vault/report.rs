@@ -510,7 +510,7 @@ mod tests {
         let after = Some(Duration::from_secs(7));
         for (fault, retry, scope, exit) in [
             (Fault::Unreachable(Unreachable::Cut), Retry::Transient, Scope::Store, Exit::TryAgain),
-            (Fault::Sealed, Retry::Transient, Scope::Store, Exit::TryAgain),
+            (Fault::Sealed, Retry::Sealed, Scope::Store, Exit::TryAgain),
             (
                 Fault::Throttled { status: 429, after },
                 Retry::Overload { after },
