@@ -118,8 +118,8 @@ fn timeless(text: &str) -> String {
 /// Columns are as wide as what the names stand for.
 fn unaligned(text: &str) -> String {
     let mut text = text.to_owned();
-    while text.contains("    ") {
-        text = text.replace("    ", "  ");
+    while text.contains("   ") {
+        text = text.replace("   ", "  ");
     }
     text
 }

@@ -682,3 +682,30 @@ fn a_start_is_complete_when_only_optional_secrets_are_absent() {
     bao.write("late", &json!({ "key": "here" }));
     eventually("the late one", || place.text("late") == "here");
 }
+
+#[test]
+fn a_hook_that_owes_an_answer_is_known_wherever_it_stands_in_the_list() {
+    let (bao, place) = (bao(), Place::new());
+    let (quick, slow) = (Application::start(200), Application::start(503));
+    let line = |app: &Application| {
+        format!(
+            "  - http: {{ url: \"http://127.0.0.1:{}/r\" }}\n    confirm: {{ status: 200, within: 1s, retries: 50 }}\n",
+            app.port
+        )
+    };
+    let hooks = |a: &Application, b: &Application| format!("on_change:\n{}{}", line(a), line(b));
+    simple(&bao, &place, &hooks(&quick, &slow));
+    let agent = place.run();
+    bao.write("app", &json!({ "key": "two" }));
+    eventually("one that confirmed, one that did not", || {
+        quick.told() == [2] && slow.told().contains(&2)
+    });
+    agent.kill();
+    slow.answers(200);
+    let before = slow.told().len();
+    simple(&bao, &place, &hooks(&slow, &quick));
+    let _agent = place.run();
+    eventually("the one that owes", || slow.told().len() > before);
+    std::thread::sleep(Duration::from_millis(1000));
+    assert_eq!(quick.told(), [2], "the other one has answered already");
+}

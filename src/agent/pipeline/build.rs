@@ -91,12 +91,22 @@ fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
     let stores = config.stores.iter().map(|(name, store)| (format!("store {name}"), mark(store)));
     let secrets =
         config.secrets.iter().map(|(name, secret)| (format!("secret {name}"), mark(&secret.from)));
-    let origins: BTreeMap<String, String> = stores.chain(secrets).collect();
+    let hooks = config.on_change.iter().enumerate();
+    let hooks = hooks.map(|(index, hook)| (format!("hook {index}"), mark(hook)));
+    let origins: BTreeMap<String, String> = stores.chain(secrets).chain(hooks).collect();
     let old = std::mem::replace(&mut snapshot.origins, origins);
     let same = |key: String| old.get(&key).is_some_and(|o| snapshot.origins.get(&key) == Some(o));
     snapshot.sessions.retain(|name, _| same(format!("store {name}")));
     snapshot.delivered.retain(|name, _| same(format!("secret {name}")));
     snapshot.refused.retain(|name, _| same(format!("secret {name}")));
+    // A hook that owes an answer is known by what it is, wherever in the list it stands now.
+    let owed = std::mem::take(&mut snapshot.unconfirmed).into_iter();
+    let moved = owed.filter_map(|(index, generation)| {
+        let was = old.get(&format!("hook {index}"))?;
+        let now = config.on_change.iter().position(|hook| mark(hook) == *was)?;
+        Some((now, generation))
+    });
+    snapshot.unconfirmed = moved.collect();
 }
 
 /// A mark of a part of the config: SHA-256 of all that is in it, none of which is a secret.
