@@ -91,9 +91,9 @@ impl World {
             let text = text.replace(dir, "DIR").replace(&self.bao.address(), "BAO");
             let text = text.replace(&self.closed, "CLOSED");
             let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
-            timeless(&unaligned(&without_log(&text)))
+            timeless(&without_log(&text))
         };
-        (plain(output.stdout), plain(output.stderr), output.status.code().unwrap_or(-1))
+        (unaligned(&plain(output.stdout)), plain(output.stderr), output.status.code().unwrap_or(-1))
     }
 }
 
