@@ -1,5 +1,5 @@
-//! The shipped binary, killed at every system call of an `init` that publishes a new generation: the
-//! files are old or new, complete, and the next start puts everything in order.
+//! The shipped binary, killed or failed at every system call of an `init` that publishes a new
+//! generation: the files are old or new, complete, and the next start puts everything in order.
 //!
 //! Needs strace and the release binary: `make e2e`.
 
@@ -24,8 +24,9 @@ fn binary() -> PathBuf {
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Place {
-        let dir = PathBuf::from(format!("/dev/shm/sidekey-crash-{}", std::process::id()));
+    fn new(fault: &str) -> Place {
+        let name = format!("/dev/shm/sidekey-crash-{}-{fault}", std::process::id());
+        let dir = PathBuf::from(name);
         let _ = std::fs::remove_dir_all(&dir);
         for sub in ["", "base/volume", "base/state"] {
             std::fs::create_dir_all(dir.join(sub)).unwrap();
@@ -36,7 +37,7 @@ impl Place {
         let config = "stores: { dev: { kind: local, file: DIR/s.age, key_file: DIR/key.txt } }\n\
              secrets: { s: { from: \"dev:s\" } }\n\
              files: { a: { from: s.a }, sub/b: { template: \"{{ s.a }}{{ s.a }}\" } }\n\
-             volume: { path: DIR/now/volume }\nstate: { path: DIR/now/state }\n";
+             volume: { path: DIR/now/volume }\nstate: { path: DIR/now/state }\ninit: { within: 3s }\n";
         let dir = place.0.display().to_string();
         std::fs::write(place.path("c.yaml"), config.replace("DIR", &dir)).unwrap();
         std::fs::rename(place.path("base"), place.path("now")).unwrap();
@@ -79,8 +80,8 @@ impl Place {
 
     /// `init` under strace with these options.
     fn traced(&self, options: &[&str]) {
-        let status = Command::new("strace")
-            .args(["-f", "-qq", "-o", &self.path("trace")])
+        let status = Command::new("timeout")
+            .args(["-s", "KILL", "30", "strace", "-f", "-qq", "-o", &self.path("trace")])
             .args(options)
             .arg(binary())
             .args(["init", "--log-level", "error", "--config", &self.path("c.yaml")])
@@ -136,9 +137,9 @@ fn calls(trace: &str) -> Vec<(String, usize)> {
     calls
 }
 
-#[test]
-fn the_shipped_binary_killed_at_any_system_call_leaves_old_or_new_and_the_next_start_repairs() {
-    let place = Place::new();
+/// Does to an `init` what `fault` says at each of its system calls, and looks at what is left.
+fn at_every_call(fault: &str) {
+    let place = Place::new(fault);
     place.reset();
     place.traced(&[]);
     assert_eq!(place.delivered(), ("two".into(), "twotwo".into()));
@@ -147,22 +148,43 @@ fn the_shipped_binary_killed_at_any_system_call_leaves_old_or_new_and_the_next_s
     let (mut old, mut new) = (0, 0);
     for (name, nth) in &calls {
         place.reset();
-        place.traced(&["-e", &format!("inject={name}:signal=SIGKILL:when={nth}")]);
+        place.traced(&["-e", &format!("inject={name}:{fault}:when={nth}")]);
         match place.delivered() {
             (a, b) if a == "one" && b == "oneone" => old += 1,
             (a, b) if a == "two" && b == "twotwo" => new += 1,
-            torn => panic!("killed at {name} number {nth}: {torn:?}"),
+            torn => panic!("{fault} at {name} number {nth}: {torn:?}"),
         }
         place.run(&["init", "--config", &place.path("c.yaml")], "");
         assert_eq!(place.delivered(), ("two".into(), "twotwo".into()), "{name} number {nth}");
         let left = place.left();
         let generations = left.iter().filter(|n| n.starts_with("..") && *n != "..data").count();
-        assert!(generations <= 2, "after {name} number {nth}: {left:?}");
+        // The current one, the one before, and one that was pushed out and lives two seconds more.
+        assert!(generations <= 3, "after {fault} at {name} number {nth}: {left:?}");
         let known = |n: &String| {
             let number = n.strip_prefix("..").is_some_and(|n| n.parse::<u64>().is_ok());
             number || ["..data", "a", "sub", "state.json"].contains(&n.as_str())
         };
-        assert!(left.iter().all(known), "after {name} number {nth}: {left:?}");
+        assert!(left.iter().all(known), "after {fault} at {name} number {nth}: {left:?}");
     }
     assert!(old > 0 && new > 0, "{old} old, {new} new");
+}
+
+#[test]
+fn the_shipped_binary_killed_at_any_system_call_leaves_old_or_new_and_the_next_start_repairs() {
+    at_every_call("signal=SIGKILL");
+}
+
+#[test]
+fn the_shipped_binary_survives_a_full_disk_at_any_system_call() {
+    at_every_call("error=ENOSPC");
+}
+
+#[test]
+fn the_shipped_binary_survives_a_broken_disk_at_any_system_call() {
+    at_every_call("error=EIO");
+}
+
+#[test]
+fn the_shipped_binary_survives_the_end_of_descriptors_at_any_system_call() {
+    at_every_call("error=EMFILE");
 }
