@@ -199,6 +199,20 @@ pub enum Format {
     Shell,
 }
 
+impl Format {
+    /// The word for it, as the config writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Json => "json",
+            Format::Yaml => "yaml",
+            Format::Dotenv => "dotenv",
+            Format::Properties => "properties",
+            Format::Shell => "shell",
+        }
+    }
+}
+
 /// What stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {

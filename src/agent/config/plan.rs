@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::model::{
-    Config, Confirm, ConfirmBy, Content, Format, HookConfig, HookKind, HttpTarget, Login,
-    Otherwise, ProcessMatch, SecretConfig, StoreKind, TokenSource, Trigger,
+    Config, Confirm, ConfirmBy, Content, HookConfig, HookKind, HttpTarget, Login, Otherwise,
+    ProcessMatch, SecretConfig, StoreKind, TokenSource, Trigger,
 };
 use crate::secret::SecretName;
 
@@ -141,14 +141,7 @@ fn format_word(content: &Content) -> &'static str {
     match content {
         Content::Parts(_) => "raw",
         Content::Template { .. } => "template",
-        Content::Entries(format, _) | Content::Whole(format, _) => match format {
-            Format::Raw => "raw",
-            Format::Json => "json",
-            Format::Yaml => "yaml",
-            Format::Dotenv => "dotenv",
-            Format::Properties => "properties",
-            Format::Shell => "shell",
-        },
+        Content::Entries(format, _) | Content::Whole(format, _) => format.word(),
     }
 }
 

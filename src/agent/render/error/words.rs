@@ -5,18 +5,6 @@ use std::fmt;
 use super::{CheckFailure, FormatFailure, PemFault, TemplateFault};
 use crate::agent::config::Format;
 
-/// The name of a format as the config writes it.
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Raw => "raw",
-        Format::Json => "json",
-        Format::Yaml => "yaml",
-        Format::Dotenv => "dotenv",
-        Format::Properties => "properties",
-        Format::Shell => "shell",
-    }
-}
-
 /// A span of time as a person says it.
 pub(super) struct Span(pub(super) i64);
 
@@ -33,7 +21,7 @@ impl fmt::Display for Span {
 
 impl FormatFailure {
     pub(super) fn sentence(self, format: Format, key: &str) -> String {
-        let name = format_name(format);
+        let name = format.word();
         let key = key.escape_debug();
         match self {
             FormatFailure::KeyNotName => format!("`{key}` is not a name that {name} allows"),
