@@ -28,10 +28,13 @@
 //! 1. [`secret`]: the vocabulary, defined by what it lacks.
 //! 2. [`sandbox`]: memory that is hard to rob, directory handles, the moment of locking in.
 //! 3. `agent`: the stages of the path in their order, then the pipeline that joins them.
+//! 4. `scan`: the scanner of images, which knows nothing of the agent.
 
 pub mod sandbox;
-#[cfg(feature = "agent")]
+#[cfg(any(feature = "agent", feature = "scan"))]
 pub mod secret;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "scan")]
+pub mod scan;

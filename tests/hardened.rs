@@ -1,5 +1,6 @@
 //! What `harden` does to a process. Each test runs itself again as the process to be looked at.
 
+#![cfg(feature = "agent")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;

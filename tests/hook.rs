@@ -1,6 +1,7 @@
 //! Hooks against real processes and servers: who is told, who is left alone, and what counts as an
 //! answer. Commands are in `hook_helper.rs`.
 
+#![cfg(feature = "agent")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a set-up that fails is a failed test")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! What is left of a secret in the process's memory once it has been delivered: nothing.
 
+#![cfg(feature = "agent")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! The volume on a real tmpfs (`/dev/shm`): what readers see, what is left, what is refused.
 
+#![cfg(feature = "agent")]
+
 #[path = "support/volume.rs"]
 mod support;
 

@@ -3,6 +3,7 @@
 //!
 //! `SIDEKEY_TEST_KILLS` sets how often (300).
 
+#![cfg(feature = "agent")]
 #![expect(clippy::unwrap_used, reason = "a test stops where its helper cannot help")]
 
 #[path = "support/volume.rs"]

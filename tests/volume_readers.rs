@@ -1,5 +1,6 @@
 //! Readers that follow the documented protocol (`docs/reading-files.md`) while the volume rotates.
 
+#![cfg(feature = "agent")]
 #![expect(clippy::unwrap_used, reason = "a reader that fails is a test that fails")]
 
 #[path = "support/volume.rs"]

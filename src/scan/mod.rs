@@ -1,0 +1,6 @@
+//! The scanner: secrets baked into image layers, with the layer and the instruction that brought
+//! them in.
+//!
+//! ```text
+//! image → detect → finding → report
+//! ```
