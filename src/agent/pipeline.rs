@@ -308,10 +308,10 @@ impl Pipeline {
     fn next_wake(&self, begun: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let secrets = self.secrets.values().filter_map(|secret| {
             let slot = self.stores.get(&secret.config.from.store)?;
-            if slot.out >= slot.most() {
+            if slot.line.is_full() {
                 return None;
             }
-            Some(secret.due?.max(slot.gate.opens().unwrap_or_default()))
+            Some(secret.due?.max(slot.line.opens().unwrap_or_default()))
         });
         let carriers = self.carriers.values().flat_map(|carrier| {
             [carrier.tidy, carrier.retry.filter(|_| carrier.dirty)].into_iter().flatten()

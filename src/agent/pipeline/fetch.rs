@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::agent::config::SecretRef;
 use crate::agent::observe::{Event, FetchResult, log_report as say_error};
-use crate::agent::rotate::{self, Gate, Timestamp};
+use crate::agent::rotate::{self, Line, Timestamp};
 use crate::agent::store::{Answer, Retry, Scope, Store, StoreError, Wanted};
 use crate::secret::{SecretName, StoreName};
 
@@ -19,12 +19,8 @@ use super::watch::Stamped;
 pub(super) struct Slot {
     /// The store itself.
     pub store: Rc<Store>,
-    /// Closed while the store does not answer.
-    pub gate: Gate,
-    /// Requests that are out.
-    pub out: usize,
-    /// Whether its last answer was one. Until then one request stands for all.
-    pub answers: bool,
+    /// Who may ask it now.
+    pub line: Line,
     /// The file of a local store, as it was last looked at.
     pub stamped: Option<Stamped>,
 }
@@ -32,20 +28,10 @@ pub(super) struct Slot {
 impl Slot {
     /// A store that nobody asked yet.
     pub fn new(store: Store) -> Slot {
-        let (stamped, answers) = (store.watch().map(Stamped::of), false);
-        Slot { store: Rc::new(store), gate: Gate::default(), out: 0, answers, stamped }
-    }
-
-    /// How many requests may be out: a store that is in trouble, or that we have not logged in to
-    /// yet, meets one.
-    pub fn most(&self) -> usize {
-        if self.answers { AT_ONCE } else { 1 }
+        let stamped = store.watch().map(Stamped::of);
+        Slot { store: Rc::new(store), line: Line::default(), stamped }
     }
 }
-
-/// Requests at one store at the same time, once it answers: enough to keep its answers and our work
-/// from waiting for each other, too few to be a burden.
-const AT_ONCE: usize = 4;
 
 /// A request's end.
 pub(super) struct Answered {
@@ -62,11 +48,11 @@ impl Pipeline {
     pub(super) fn ask(&mut self, now: Timestamp) -> Vec<Request> {
         let mut requests = Vec::new();
         for (name, slot) in &mut self.stores {
-            while slot.out < slot.most() && slot.gate.is_open(now) {
+            while slot.line.is_free(now) {
                 let Some((secret, tracked)) = first_due(&mut self.secrets, name, now) else {
                     break;
                 };
-                slot.out += 1;
+                slot.line.asked();
                 tracked.asked = true;
                 tracked.due = None;
                 requests.push(request(&slot.store, secret, tracked, now));
@@ -81,17 +67,8 @@ impl Pipeline {
         let store = from.store.clone();
         let roll = self.rolls.roll();
         if let Some(slot) = self.stores.get_mut(&store) {
-            slot.out -= 1;
-            slot.answers = scope(&result) != Some(Scope::Store);
-            match &result {
-                Err(error) if error.scope() == Scope::Store => {
-                    // Of several requests that met the same trouble, one counts.
-                    if slot.gate.is_open(now) {
-                        slot.gate.failed(error.retry(), now, roll);
-                    }
-                }
-                _ => slot.gate.answered(),
-            }
+            let failure = result.as_ref().err().map(|error| (error.scope(), error.retry()));
+            slot.line.heard(failure, now, roll);
         }
         let outcome = result.as_ref().map_or_else(|error| error.reason().word(), |_| "ok");
         self.observe.say(&Event::Asked { store: &store, outcome });
@@ -176,9 +153,4 @@ fn request(store: &Rc<Store>, secret: SecretName, tracked: &Tracked, now: Timest
         let result = store.fetch(wanted).await;
         Answered { secret, from, result }
     })
-}
-
-/// Whom a failure concerns; none where there is no failure.
-fn scope(result: &Result<Answer, StoreError>) -> Option<Scope> {
-    result.as_ref().err().map(StoreError::scope)
 }

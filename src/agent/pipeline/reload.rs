@@ -51,7 +51,7 @@ impl Pipeline {
             if moved {
                 // What was wrong with the file may be mended: it is read now, and not when the
                 // store's back-off is over.
-                slot.gate.answered();
+                slot.line.reopen();
                 let of_store = |t: &&mut Tracked| t.config.from.store == *name && !t.asked;
                 self.secrets.values_mut().filter(of_store).for_each(|t| t.due = Some(now));
             }

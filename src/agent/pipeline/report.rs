@@ -54,7 +54,7 @@ impl Pipeline {
         let reason = failed_for.or(refused).or(rolled_back).or(doubted).or(stale);
         let next = secret.due.map(|due| {
             let gate =
-                self.stores.get(&secret.config.from.store).and_then(|slot| slot.gate.opens());
+                self.stores.get(&secret.config.from.store).and_then(|slot| slot.line.opens());
             due.max(gate.unwrap_or_default())
         });
         SecretStatus {

@@ -23,7 +23,8 @@ const SEALED: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)]
 ///
 /// Doubling waits with full jitter: the n-th is uniform in `[0, 250 ms · 2ⁿ]`, as in *Exponential
 /// Backoff And Jitter* (AWS Architecture Blog, 2015), with a tenth of the span as its floor so that
-/// two tries never fall together. A refusal for load waits uniformly in 1 to 60 s even when
+/// two tries never fall together; once they have grown to the longest, half of it is the floor, so
+/// that an outage of a day is two requests a minute and no more. A refusal for load waits uniformly in 1 to 60 s even when
 /// `Retry-After` is shorter, because ten thousand pods that all come back after one second are the
 /// same load again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,8 @@ impl Backoff {
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
         let wait = match retry {
-            Retry::Transient => spread(doubled.min(LONGEST), roll),
+            Retry::Transient if doubled >= LONGEST => between(LONGEST / 2, LONGEST, roll),
+            Retry::Transient => spread(doubled, roll),
             Retry::Permanent => spread(doubled.saturating_mul(20).min(LONGEST_PERMANENT), roll),
             Retry::Sealed => between(SEALED[0], SEALED[1], roll),
             Retry::Overload { after } => {

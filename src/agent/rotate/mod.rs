@@ -4,6 +4,8 @@
 mod backoff;
 mod clock;
 mod gate;
+mod life;
+mod line;
 mod phase;
 mod roll;
 mod schedule;
@@ -15,6 +17,8 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use clock::{Timestamp, now, sleep_until, unix_now};
 pub use gate::Gate;
+pub use life::{Kind, Life, Step};
+pub use line::Line;
 pub use phase::Phase;
 pub use roll::{Roll, Rolls};
 pub use schedule::{Pace, next};
