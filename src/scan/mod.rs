@@ -4,3 +4,5 @@
 //! ```text
 //! image → detect → finding → report
 //! ```
+
+pub mod finding;
