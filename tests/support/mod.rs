@@ -12,6 +12,7 @@ mod certs;
 mod http;
 mod jwt;
 mod ports;
+mod postgres;
 mod proxy;
 mod script;
 #[cfg(feature = "vault")]
@@ -22,6 +23,7 @@ pub(crate) use certs::{Authority, Issued};
 pub(crate) use http::{Client, Reply};
 pub(crate) use jwt::{Signer, unix_now};
 pub(crate) use ports::free_pair;
+pub(crate) use postgres::{Connection, Database, Postgres};
 pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use script::{Request, Response, Script};
 #[cfg(feature = "vault")]
