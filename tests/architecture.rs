@@ -56,6 +56,7 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/state", "what a restart needs"),
     ("agent/local", "the local store's commands"),
     ("agent/cli/get.rs", "its output is the secret"),
+    ("scan/finding/", "fingerprints, previews, and taking secrets out of the text around them"),
 ];
 
 /// Modules whose result depends on their arguments only.
@@ -68,6 +69,8 @@ const PURE: &[&str] = &[
     "agent/rotate/",
     "agent/pipeline/compose.rs",
     "agent/pipeline/tracked.rs",
+    "scan/finding",
+    "scan/report/",
 ];
 
 /// What a pure module does not say, and the files that are the doors for it.

@@ -8,12 +8,22 @@
 //! Everything here is data. Strings that come from an image are kept as they were; whoever writes
 //! them out escapes them for that output.
 
-mod words;
+mod assemble;
+mod fingerprint;
+mod fix;
+mod gate;
+mod preview;
+mod redact;
+pub(in crate::scan) mod words;
 
 use std::sync::Arc;
 
 use crate::secret::SecretBytes;
 
+pub use assemble::{Assembled, Keep, assemble};
+pub use fingerprint::{Fingerprints, KEY_AT_LEAST, KeyTooShort};
+pub use gate::{Gate, OriginGate, StateGate};
+pub use redact::{REDACTED, Redactor};
 pub use words::{
     Confidence, Origin, PlaceKind, Severity, SkipReason, SourceKind, State, SuppressedBy,
     UnknownWord, Verdict, Via,
@@ -204,7 +214,9 @@ pub struct Finding {
     pub rule: String,
     /// The rule's title.
     pub title: String,
-    /// What it grants.
+    /// What the credential grants, a sentence.
+    pub grants: String,
+    /// How bad that is.
     pub severity: Severity,
     /// How sure.
     pub confidence: Confidence,
@@ -258,6 +270,8 @@ pub struct Coverage {
     pub skips: Vec<Skip>,
     /// How many skips there are, also those not kept.
     pub skips_total: u64,
+    /// One of those not kept has an incomplete reason.
+    pub gap_not_kept: bool,
     /// Findings beyond the number that is kept.
     pub findings_dropped: u64,
     /// What the kernel lacks for the sandbox of the parsers, one phrase each.
@@ -341,6 +355,8 @@ pub struct Tool {
 pub struct ScanReport {
     /// Who scanned.
     pub tool: Tool,
+    /// What counts.
+    pub gate: Gate,
     /// What it says. Set by [`ScanReport::judge`].
     pub verdict: Verdict,
     /// In the order they were asked for.

@@ -25,17 +25,19 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = UnknownWord;
+            type Err = $crate::scan::finding::UnknownWord;
 
-            fn from_str(word: &str) -> Result<$name, UnknownWord> {
+            fn from_str(word: &str) -> Result<$name, Self::Err> {
                 let known = $name::ALL.iter().copied().find(|value| value.word() == word);
-                known.ok_or_else(|| UnknownWord {
+                known.ok_or_else(|| $crate::scan::finding::UnknownWord {
                     known: $name::ALL.iter().map(|value| value.word()).collect(),
                 })
             }
         }
     };
 }
+
+pub(in crate::scan) use words;
 
 /// A word that is not in its closed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
