@@ -1,6 +1,7 @@
 //! The database behind OpenBao, before anything of ours stands between: what the tests of leases
 //! rely on.
 
+#![cfg(feature = "vault")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
