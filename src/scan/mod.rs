@@ -5,4 +5,5 @@
 //! image → detect → finding → report
 //! ```
 
+pub mod detect;
 pub mod finding;

@@ -1,0 +1,153 @@
+//! From anchors to what was found: the pattern of a rule, what stands around it, the proof.
+
+use std::ops::Range;
+
+use super::PlaceKind;
+use super::class::Class;
+use super::detector::Detector;
+use super::rule::{Rule, Shape};
+use super::{placeholder, proof, text};
+use crate::scan::finding::{Confidence, Inside, Proof, Severity};
+
+/// How far after its anchor a pattern may reach.
+const REACH: usize = 4 << 10;
+
+/// What is known of the whole subject.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub detector: &'a Detector,
+    pub path: &'a [u8],
+    pub kind: PlaceKind,
+    pub class: Class,
+}
+
+/// The bytes in view, and those of them where anchors are looked for.
+pub(super) struct View<'a> {
+    pub data: &'a [u8],
+    pub from: usize,
+    pub to: usize,
+    /// The first byte in view is the first of the subject.
+    pub is_start: bool,
+    /// The last byte in view is the last of the subject.
+    pub is_end: bool,
+}
+
+/// What was found, with its place in the view.
+pub(super) struct Found {
+    pub rule: u16,
+    /// Where the secret stands in the innermost bytes.
+    pub span: Range<usize>,
+    /// Where it, or what it is encoded in, stands in the view.
+    pub outer: Range<usize>,
+    pub inside: Vec<Inside>,
+    pub secret: Vec<u8>,
+    pub confidence: Confidence,
+    pub severity: Severity,
+    pub proof: Vec<Proof>,
+    pub weak: bool,
+    pub key_name: Option<String>,
+    pub allowed_inline: bool,
+}
+
+impl<'a> Scene<'a> {
+    /// Everything that begins in the part of the view that is looked at, in order.
+    pub fn look(&self, view: &View<'a>) -> Vec<Found> {
+        let mut anchors = Vec::new();
+        self.detector.gate.find(view.data, view.from, view.to, &mut anchors);
+        let mut found = Vec::new();
+        for anchor in anchors {
+            for &rule in &self.detector.owners[usize::from(anchor.literal)] {
+                found.extend(self.try_rule(view, rule, anchor.at));
+            }
+        }
+        found.sort_by_key(|f: &Found| {
+            (f.span.start, f.confidence, std::cmp::Reverse(f.span.end), f.rule)
+        });
+        found.dedup_by(|later, earlier| later.span.start < earlier.span.end);
+        found
+    }
+
+    fn try_rule(&self, view: &View<'_>, number: u16, at: usize) -> Option<Found> {
+        let rule = &self.detector.rules[usize::from(number)];
+        if !rule.speaks_in(self.class, self.path) {
+            return None;
+        }
+        match rule.shape {
+            Shape::Token => self.token(view, rule, number, at, 0),
+            Shape::Near(back) => self.token(view, rule, number, at, back),
+            Shape::Keyed | Shape::Special(_) => None,
+        }
+    }
+
+    fn token(
+        &self,
+        view: &View<'_>,
+        rule: &Rule,
+        number: u16,
+        at: usize,
+        back: usize,
+    ) -> Option<Found> {
+        let begin = at.saturating_sub(back);
+        let window = &view.data[begin..view.data.len().min(at + REACH)];
+        let captures = self.detector.pattern(number)?.captures(window)?;
+        let whole = captures.get(0)?;
+        if !(begin + whole.start()..begin + whole.end()).contains(&at) {
+            return None;
+        }
+        let secret = captures.get(1).unwrap_or(whole);
+        let span = begin + secret.start()..begin + secret.end();
+        if captures.len() == 1 && !text::stands_alone(view.data, &span) {
+            return None;
+        }
+        self.judge(view, rule, number, span)
+    }
+
+    /// The value has the form of the rule. Is it one?
+    fn judge(
+        &self,
+        view: &View<'_>,
+        rule: &Rule,
+        number: u16,
+        span: Range<usize>,
+    ) -> Option<Found> {
+        let secret = &view.data[span.clone()];
+        if placeholder::is_made_up(secret) || text::entropy(secret) < rule.entropy {
+            return None;
+        }
+        let mut found = Found {
+            rule: number,
+            span: span.clone(),
+            outer: span.clone(),
+            inside: Vec::new(),
+            secret: secret.to_vec(),
+            confidence: rule.confidence,
+            severity: rule.severity,
+            proof: Vec::new(),
+            weak: rule.weak,
+            key_name: None,
+            allowed_inline: text::line_around(view.data, &span)
+                .windows(13)
+                .any(|w| w == b"sidekey:allow"),
+        };
+        if let Some(check) = rule.check {
+            match proof::check(check, secret, self.detector.now) {
+                proof::Outcome::Wrong => return None,
+                proof::Outcome::Unproved => {}
+                proof::Outcome::Proved(proof) => {
+                    found.confidence = Confidence::Proved;
+                    found.proof.push(proof);
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
+impl Rule {
+    fn speaks_in(&self, class: Class, path: &[u8]) -> bool {
+        let in_class = self.classes.is_empty() || self.classes.contains(&class);
+        let in_path =
+            self.paths.is_empty() || self.paths.iter().any(|end| path.ends_with(end.as_bytes()));
+        in_class && in_path
+    }
+}

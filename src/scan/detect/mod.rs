@@ -1,0 +1,31 @@
+//! From bytes to hits. Pure: bytes, rules and the time are all there is.
+//!
+//! ```text
+//! bytes → window → gate (literals) → the rule's pattern → what stands around it → proof → hit
+//! ```
+//!
+//! Every byte meets the gate. What kind of content it is decides which rules may speak.
+
+#![allow(dead_code, reason = "the fields are read by the rules that come next")]
+
+mod class;
+mod detector;
+mod gate;
+mod matcher;
+mod placeholder;
+mod problem;
+mod proof;
+mod rule;
+mod special;
+mod stream;
+mod template;
+mod text;
+
+pub use class::Subject;
+pub use detector::{Detector, Pick};
+pub use problem::RulesError;
+pub use rule::{Rule, RuleSet};
+pub use stream::Stream;
+pub use template::expand;
+
+pub use crate::scan::finding::{Hit, PlaceKind};
