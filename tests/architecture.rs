@@ -57,6 +57,7 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/local", "the local store's commands"),
     ("agent/cli/get.rs", "its output is the secret"),
     ("scan/finding/", "fingerprints, previews, and taking secrets out of the text around them"),
+    ("scan/report/", "`--reveal` only"),
 ];
 
 /// Modules whose result depends on their arguments only.

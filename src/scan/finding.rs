@@ -182,7 +182,9 @@ pub struct Located {
 pub struct Fix {
     /// All of it in one sentence.
     pub summary: String,
-    /// How to make the secret worthless, which comes first: a layer can't be unpublished.
+    /// How to make the secret worthless.
+    pub revoke: String,
+    /// The same, and why it comes first: a layer can't be unpublished.
     pub rotate: String,
     /// Where to do that.
     pub rotate_url: Option<String>,
@@ -238,6 +240,13 @@ pub struct Finding {
     pub suppressed: Option<Suppressed>,
     /// The secret, for `--reveal` only.
     pub secret: SecretBytes,
+}
+
+impl Finding {
+    /// Whether there is no doubt.
+    pub fn is_proved(&self) -> bool {
+        self.confidence == Confidence::Proved
+    }
 }
 
 /// Bytes that were not read as what they are.

@@ -2,15 +2,23 @@
 
 use super::{Fix, Place, PlaceKind, RuleInfo, State};
 
+const ROTATE_FIRST: &str =
+    "Rotate it first: a layer can't be unpublished, and whoever has pulled the image has it.";
+
 /// Composes the advice for a secret that `info` found, assigned to `key_name`, at `place`.
 pub fn fix(info: &RuleInfo, key_name: Option<&str>, place: &Place) -> Fix {
     let name = Name::of(info, key_name, place);
+    let revoke = match info.revoke.trim_end() {
+        "" => "Revoke it where it was issued, and issue a new one.",
+        how => how,
+    };
     Fix {
         summary: format!(
             "rotate it, build the image without {}, and let Sidekey supply it at run time",
             name.thing
         ),
-        rotate: rotate(info),
+        rotate: format!("{revoke} {ROTATE_FIRST}"),
+        revoke: revoke.to_owned(),
         rotate_url: info.revoke_url.clone(),
         remove: remove(&name, place),
         dockerfile: dockerfile(&name, place),
@@ -70,17 +78,6 @@ fn identifier(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if plain.starts_with(|c: char| c.is_ascii_digit()) { format!("_{plain}") } else { plain }
-}
-
-fn rotate(info: &RuleInfo) -> String {
-    let how = if info.revoke.is_empty() {
-        "Revoke it where it was issued, and issue a new one."
-    } else {
-        info.revoke.trim_end()
-    };
-    format!(
-        "{how} Rotate it first: a layer can't be unpublished, and whoever has pulled the image has it."
-    )
 }
 
 fn remove(name: &Name, place: &Place) -> String {
