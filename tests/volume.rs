@@ -215,6 +215,23 @@ fn a_generation_pushed_out_early_still_lives_two_seconds() {
     assert_eq!(tmpfs.names(), ["..4", "..5", "..data", "a"]);
 }
 
+// 60.
+#[test]
+fn a_reader_that_never_closes_keeps_its_bytes_and_holds_up_no_generation() {
+    let tmpfs = Tmpfs::new();
+    let mut volume = open(&tmpfs);
+    swap(&mut volume, 1, &one("1"), secs(0));
+    let mut reader = fs::File::open(tmpfs.path().join("a")).unwrap();
+    for number in 2..10 {
+        swap(&mut volume, number, &one(&number.to_string()), secs(number * 9));
+        let before = format!("..{}", number - 1);
+        assert_eq!(tmpfs.names(), [&before, &format!("..{number}"), "..data", "a"]);
+    }
+    let mut read = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut read).unwrap();
+    assert_eq!(read, "1");
+}
+
 #[test]
 fn rotations_come_no_closer_than_the_gap() {
     let tmpfs = Tmpfs::new();
