@@ -71,3 +71,34 @@ fn every_reason_is_explained_in_the_operations_page() {
         assert!(page.contains(&format!("| `{reason}` |")), "`{reason}` is not explained");
     }
 }
+
+/// Whether there is a test `FILE::NAME`, or a conversation `cli/NAME`.
+fn there_is(test: &str) -> bool {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some((file, name)) = test.split_once("::") else {
+        return test.starts_with("cli/") && root.join("tests").join(test).join("cmd").exists();
+    };
+    let places = [format!("tests/{file}.rs"), format!("src/{file}.rs")];
+    let code = places.iter().find_map(|place| std::fs::read_to_string(root.join(place)).ok());
+    code.is_some_and(|code| code.contains(&format!("fn {name}(")))
+}
+
+#[test]
+fn every_test_that_the_catalogue_names_exists() {
+    let page = read("tests/README.md");
+    let lines = page.split("| --- | --- | --- |").nth(1).unwrap().lines();
+    let mut rows = std::collections::BTreeSet::new();
+    for line in lines.filter(|line| line.starts_with('|')) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let row: u8 = cells[1].parse().unwrap();
+        assert!((1..=90).contains(&row) && rows.last() < Some(&row), "row {row} stands elsewhere");
+        rows.insert(row);
+        let tests: Vec<_> = cells[3].split(", ").map(|test| test.trim_matches('`')).collect();
+        assert!(!tests.is_empty());
+        for test in tests {
+            assert!(there_is(test), "row {row}: there is no test {test}");
+        }
+    }
+    assert!(rows.len() >= 50, "only {} of 90 faults are automated", rows.len());
+    assert!(!there_is("path::no_such_test") && !there_is("cli/no-such-talk"));
+}
