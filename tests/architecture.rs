@@ -56,6 +56,11 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/state", "what a restart needs"),
     ("agent/local", "the local store's commands"),
     ("agent/cli/get.rs", "its output is the secret"),
+    (
+        "scan/image/outbox.rs",
+        "whether what stands in a container's raw bytes was found inside as well",
+    ),
+    ("scan/scan/message.rs", "a blob that several images have"),
     ("scan/finding/", "fingerprints, previews, and taking secrets out of the text around them"),
     ("scan/report/", "`--reveal` only"),
 ];

@@ -5,6 +5,11 @@
 //! image → detect → finding → report
 //! ```
 
+pub mod cli;
 pub mod detect;
 pub mod finding;
+pub mod image;
+pub mod limits;
 pub mod report;
+#[expect(clippy::module_inception, reason = "the pass is called what the product is called")]
+pub mod scan;

@@ -1,0 +1,14 @@
+//! The one streaming pass: documents and blobs to the detector, blobs in parallel, and what came of
+//! them to whoever collects it.
+//!
+//! ```text
+//! drive → messages → collect → attribute → report
+//! ```
+//!
+//! What drives parses bytes from an image and runs locked in, in a process of its own; what collects
+//! and attributes sees typed messages only.
+
+pub mod attribute;
+pub mod collect;
+pub mod drive;
+pub mod message;

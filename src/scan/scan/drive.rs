@@ -1,0 +1,150 @@
+//! The drive through the sources: documents first, then every blob that they name, the largest
+//! first, on several threads.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::message::{Message, Tell};
+use crate::scan::detect::Detector;
+use crate::scan::finding::{SkipReason, Trouble};
+use crate::scan::image::config;
+use crate::scan::image::feed::Fault;
+use crate::scan::image::layer::{self, Passage};
+use crate::scan::image::look::Look;
+use crate::scan::image::outbox::{Counts, Outbox};
+use crate::scan::image::plan::{Planner, Shown, Task};
+use crate::scan::image::platform::Wanted;
+use crate::scan::image::store::{Archive, Ask, Name, Store};
+use crate::scan::image::unpack::Meter;
+use crate::scan::limits::{Deadline, Limits};
+
+/// Where an image comes from, once it is open.
+pub enum Source<'a> {
+    /// A tar that can be read anywhere.
+    Archive(File),
+    /// A directory or a registry that somebody else opens.
+    Asked(Ask<'a>),
+}
+
+/// What a drive needs besides its sources.
+pub struct Drive<'a> {
+    /// The rules.
+    pub detector: &'a Detector,
+    /// The bounds.
+    pub limits: &'a Limits,
+    /// When it has to be over.
+    pub deadline: Deadline,
+    /// Which platforms.
+    pub wanted: &'a Wanted,
+    /// Threads.
+    pub jobs: usize,
+    /// Memory for the windows of each thread.
+    pub room: u64,
+    /// Blobs that were read before, or that nobody can read.
+    pub known: Mutex<BTreeSet<String>>,
+    /// Who is told.
+    pub tell: Tell<'a>,
+}
+
+impl Drive<'_> {
+    /// Reads one source.
+    pub fn source(&self, number: usize, source: Source<'_>) {
+        let store = match source {
+            Source::Asked(ask) => Store::Asked(ask),
+            Source::Archive(file) => match Archive::list(Arc::new(file), self.limits) {
+                Ok(archive) => Store::Archive(archive),
+                Err(error) => return self.failed(number, &Fault::from(error)),
+            },
+        };
+        let mut show = |key: &str, shown: &Shown<'_>| self.document(key, shown);
+        let plan = Planner::new(&store, self.limits, self.wanted, &mut show).plan();
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(trouble) => return (self.tell)(Message::Failed { source: number, trouble }),
+        };
+        for planned in plan.images {
+            (self.tell)(Message::Image { source: number, planned: Box::new(planned) });
+        }
+        self.tasks(&store, plan.tasks);
+    }
+
+    fn failed(&self, source: usize, fault: &Fault) {
+        let trouble = Trouble {
+            what: "can't be read".to_owned(),
+            why: fault.to_string(),
+            hint: "copy or save the image again".to_owned(),
+        };
+        (self.tell)(Message::Failed { source, trouble });
+    }
+
+    /// Whether nobody has read `key` yet; from now on somebody has.
+    fn is_new(&self, key: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned())
+    }
+
+    fn document(&self, key: &str, shown: &Shown<'_>) {
+        if self.is_new(key) {
+            self.with_look(key, self.room, |look| {
+                let fault = config::look_at(look, shown).err();
+                let faults = fault.map(|fault| (SkipReason::Io, Some(fault.to_string())));
+                let counts = Counts::default();
+                Passage { faults: faults.into_iter().collect(), counts, ..Passage::default() }
+            });
+        }
+    }
+
+    fn tasks(&self, store: &Store<'_>, tasks: Vec<Task>) {
+        let mut tasks: Vec<Task> =
+            tasks.into_iter().filter(|task| self.is_new(&task.key)).collect();
+        let size = |task: &Task| match store {
+            Store::Archive(archive) => archive.size(&task.name.path()),
+            _ => task.expected.size,
+        };
+        tasks.sort_by_cached_key(|task| std::cmp::Reverse(size(task)));
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.task(store, task);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.jobs.min(tasks.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+
+    fn task(&self, store: &Store<'_>, task: &Task) {
+        self.with_look(&task.key, self.room, |look| match open(store, &task.name) {
+            Ok(opened) => layer::pass(look, opened, &task.expected),
+            Err(fault) => {
+                let reason = match fault {
+                    Fault::Io(_) => SkipReason::Io,
+                    _ => SkipReason::LayerUnreadable,
+                };
+                let faults = vec![(reason, Some(fault.to_string()))];
+                Passage { faults, ..Passage::default() }
+            }
+        });
+    }
+
+    /// Looks at one blob and tells of it.
+    fn with_look(&self, key: &str, room: u64, look_at: impl FnOnce(&Look<'_>) -> Passage) {
+        let key = || key.to_owned();
+        (self.tell)(Message::Begin { key: key() });
+        let mut emit = |event| (self.tell)(Message::Event { key: key(), event });
+        let meter = Meter::new(self.limits, self.deadline, room);
+        let outbox = Outbox::new(self.limits, &mut emit);
+        let look = Look { detector: self.detector, meter: &meter, outbox: &outbox };
+        let mut passage = look_at(&look);
+        passage.counts = outbox.counts();
+        (self.tell)(Message::End { key: key(), passage: Box::new(passage) });
+    }
+}
+
+fn open(store: &Store<'_>, name: &Name) -> Result<impl std::io::Read, Fault> {
+    store.open(name)?.ok_or(Fault::Corrupt("is missing"))
+}
