@@ -229,6 +229,27 @@ fn pure_modules_have_no_clock_no_file_and_no_chance() {
     }
 }
 
+/// Where the agent asks for the wall clock, and what for: always to compare it with a date that
+/// somebody else wrote. Timers follow the boot-time clock, so a clock that jumps by an hour or ten
+/// years changes no wait.
+const WALL_CLOCK: &[(&str, &str)] = &[
+    ("agent/rotate/clock.rs", "the one place that reads it for the others"),
+    ("agent/rotate/mod.rs", "hands it on"),
+    ("agent/pipeline/fetch.rs", "how old a certificate is, by its own dates"),
+    ("agent/pipeline/rotation.rs", "whether a certificate is in its dates"),
+    ("agent/store/vault/answer.rs", "`Retry-After` as a date without `Date`, at most five minutes"),
+    ("agent/store/vault/session.rs", "whether a proof has ended, for the message"),
+];
+
+#[test]
+fn the_wall_clock_is_compared_with_dates_and_times_nothing() {
+    for file in sources().iter().filter(|file| file.path.starts_with("agent/")) {
+        let asks = ["SystemTime", "Realtime", "unix_now()"].iter().any(|w| file.code.contains(w));
+        let is_door = WALL_CLOCK.iter().any(|(door, _)| *door == file.path);
+        assert!(is_door || !asks, "{} asks for the wall clock", file.path);
+    }
+}
+
 #[test]
 fn unsafe_code_is_in_the_sandbox_only() {
     for file in sources() {
