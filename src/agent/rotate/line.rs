@@ -53,6 +53,8 @@ impl Line {
                     self.gate.failed(retry, now, roll);
                 }
             }
+            // It was on its way when the store asked to be left alone, and says nothing of now.
+            _ if !self.gate.is_open(now) => {}
             _ => {
                 self.answers = true;
                 self.gate.answered();
@@ -94,5 +96,19 @@ mod tests {
         assert!(line.is_full(), "one request probes for all");
         line.heard(Some((Scope::Secret, Retry::Permanent)), opens, roll);
         assert!(line.is_free(opens), "a refusal is an answer");
+    }
+
+    #[test]
+    fn an_answer_that_was_on_its_way_does_not_call_off_the_wait_that_the_store_asked_for() {
+        let (now, roll) = (Timestamp(Duration::from_secs(100)), Roll::new(0.5));
+        let mut line = Line::default();
+        line.asked();
+        line.heard(None, now, roll);
+        line.asked();
+        line.asked();
+        line.heard(Some((Scope::Store, Retry::Overload { after: None })), now, roll);
+        let opens = line.opens();
+        line.heard(None, now.after(Duration::from_millis(1)), roll);
+        assert!(opens > Some(now) && line.opens() == opens, "the second answer opens nothing");
     }
 }
