@@ -167,3 +167,109 @@ fn exit_zero_changes_the_code_and_not_the_verdict() {
     report.judge();
     assert_eq!((report.verdict, report.exit_code()), (Verdict::Findings, 0));
 }
+
+fn valid(schema: &str, text: &str) {
+    let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+    let document = serde_json::from_str(text).unwrap();
+    let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
+    compiler.add_resource("file:///schema.json", schema).unwrap();
+    let index = compiler.compile("file:///schema.json", &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(&document, index) {
+        panic!("{error:#}");
+    }
+}
+
+fn reports() -> [ScanReport; 3] {
+    [sample::clean(), sample::full(), sample::hostile()]
+}
+
+#[test]
+fn the_json_is_what_the_committed_schema_says() {
+    let schema = include_str!("../docs/scan-report.schema.json");
+    let revealed = Options { reveal: true, ..Options::default() };
+    for report in reports() {
+        valid(schema, &shown(Format::Json, &report));
+        valid(schema, &written(Format::Json, &report, &revealed));
+    }
+}
+
+#[test]
+fn the_schema_knows_every_word_that_a_report_may_say() {
+    use sidekey::scan::finding::{PlaceKind, SourceKind, Via};
+    let schema = include_str!("../docs/scan-report.schema.json");
+    let words = Via::ALL.iter().map(|via| via.word());
+    let words = words.chain(PlaceKind::ALL.iter().map(|kind| kind.word()));
+    let words = words.chain(SourceKind::ALL.iter().map(|kind| kind.word()));
+    for word in words.chain(SkipReason::ALL.iter().map(|reason| reason.word())) {
+        assert!(schema.contains(&format!("\"{word}\"")), "{word} is not in the schema");
+    }
+}
+
+#[test]
+fn the_sarif_is_valid() {
+    let schema = include_str!("scan_report/sarif-2.1.0.schema.json");
+    for report in reports() {
+        valid(schema, &shown(Format::Sarif, &report));
+    }
+}
+
+#[test]
+fn the_sarif_has_relative_paths_and_no_snippet() {
+    let text = shown(Format::Sarif, &sample::full());
+    let sarif: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!(run["results"].as_array().unwrap().len(), 4);
+    assert_eq!(run["results"][0]["level"], "error");
+    let uri = |result: usize| {
+        &run["results"][result]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    };
+    assert_eq!(
+        (uri(2).as_str(), uri(3).as_str()),
+        (Some("layer-2/app/.env"), Some("config/env/DB_PASSWORD"))
+    );
+    assert!(!text.contains("snippet"));
+    let rule = run["results"][2]["ruleIndex"].as_u64().unwrap();
+    assert_eq!(run["tool"]["driver"]["rules"][usize::try_from(rule).unwrap()]["id"], "github-pat");
+}
+
+#[test]
+fn the_junit_is_well_formed_and_counts_right() {
+    for report in reports() {
+        let text = shown(Format::Junit, &report);
+        let document = roxmltree::Document::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let count = |name: &str| document.descendants().filter(|n| n.has_tag_name(name)).count();
+        let said = |name: &str| document.root_element().attribute(name).unwrap().parse().unwrap();
+        assert_eq!(
+            (count("testcase"), count("failure"), count("error")),
+            (said("tests"), said("failures"), said("errors"))
+        );
+        assert!(count("testcase") > 0);
+    }
+}
+
+#[test]
+fn github_sees_no_command_but_ours() {
+    for format in [Format::Github, Format::Text, Format::Json, Format::Jsonl, Format::Sarif] {
+        for line in shown(format, &sample::hostile()).lines() {
+            let ours =
+                ["::error file=", "::warning file=", "::notice ", "::error title=sidekey-scan::"];
+            let command = line.trim_start().starts_with("::");
+            let expected = format == Format::Github && ours.iter().any(|own| line.starts_with(own));
+            assert!(!command || expected, "{format}: {line}");
+            assert!(!line.contains("##["), "{format}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_page_may_load_nothing_and_holds_no_markup_of_an_image() {
+    let page = shown(Format::Html, &sample::hostile());
+    assert!(page.contains("default-src 'none'; style-src 'sha256-"));
+    assert_eq!(page.matches("<script").count(), 2, "the data and the program");
+    assert_eq!(page.matches("</script>").count(), 2);
+    for loading in
+        ["<img", "<link", "<iframe", " src=", "url(", "@import", "fetch(", "XMLHttp", "innerHTML"]
+    {
+        assert!(!page.contains(loading), "{loading}");
+    }
+}

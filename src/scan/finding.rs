@@ -9,6 +9,7 @@
 //! them out escapes them for that output.
 
 mod assemble;
+mod day;
 mod fingerprint;
 mod fix;
 mod gate;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use crate::secret::SecretBytes;
 
 pub use assemble::{Assembled, Keep, assemble};
+pub use day::{Day, NoDay, timestamp};
 pub use fingerprint::{Fingerprints, KEY_AT_LEAST, KeyTooShort};
 pub use gate::{Gate, OriginGate, StateGate};
 pub use redact::{REDACTED, Redactor};

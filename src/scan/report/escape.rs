@@ -11,11 +11,18 @@ pub fn is_unruly(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{fff9}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// For a terminal, a log, one line.
+/// For a terminal, a log, one line. In the log of a GitHub workflow, `::` at the beginning and `##[`
+/// anywhere begin a command.
 pub fn plain(text: &str) -> Cow<'_, str> {
+    if let Some(rest) = text.trim_start().strip_prefix("::") {
+        return Cow::Owned(format!("\\x3a:{}", plain(rest)));
+    }
+    if text.contains("##[") {
+        return Cow::Owned(plain(&text.replace("##[", "##\\x5b")).into_owned());
+    }
     if !text.contains(is_unruly) {
         return Cow::Borrowed(text);
     }
@@ -70,8 +77,21 @@ impl<W: Write> JsonWriter<W> {
         JsonWriter { out, html: false }
     }
 
-    fn escaped(&self, c: char) -> bool {
-        (is_unruly(c) && c != '\n') || (self.html && matches!(c, '<' | '>' | '&'))
+    /// For the inside of a `<script>`.
+    pub fn for_html(out: W) -> JsonWriter<W> {
+        JsonWriter { out, html: true }
+    }
+
+    /// Where the next character is that is written as an escape. `##[` begins a command in the log
+    /// of a GitHub workflow, wherever it stands.
+    fn next(&self, text: &str) -> Option<(usize, char)> {
+        let mut marks = 0;
+        text.char_indices().find(|&(_, c)| {
+            let command = c == '[' && marks >= 2;
+            marks = if c == '#' { marks + 1 } else { 0 };
+            let markup = self.html && matches!(c, '<' | '>' | '&');
+            command || markup || (is_unruly(c) && c != '\n')
+        })
     }
 }
 
@@ -82,7 +102,7 @@ impl<W: Write> Write for JsonWriter<W> {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         };
         let mut rest = text;
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| self.escaped(c)) {
+        while let Some((at, c)) = self.next(rest) {
             self.out.write_all(&rest.as_bytes()[..at])?;
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(self.out, "\\u{unit:04x}")?;
@@ -111,19 +131,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_workflow_takes_for_a_command_is_spelt_out() {
+        assert_eq!(plain("::error::x"), "\\x3a:error::x");
+        assert_eq!(plain(" :: ::x"), "\\x3a: ::x");
+        assert_eq!(plain("a ##[group]"), "a ##\\x5bgroup]");
+    }
+
+    #[test]
     fn bytes_that_are_no_text_are_spelt_out() {
         assert_eq!(plain_bytes(b"caf\xe9/\xff"), "caf\\xe9/\\xff");
     }
 
     #[test]
     fn json_is_the_same_value_without_unruly_characters() {
-        let value = serde_json::json!({ "a\u{202e}": "\x1b</script>\u{e0041}\u{2028}&" });
+        let value = serde_json::json!({ "a\u{202e}": "\x1b</script>\u{e0041}\u{2028}&##[x]" });
         for html in [false, true] {
             let mut out = Vec::new();
             let writer = JsonWriter { out: &mut out, html };
             serde_json::to_writer(writer, &value).unwrap();
             let text = String::from_utf8(out).unwrap();
             assert!(!text.contains(is_unruly), "{text:?}");
+            assert!(!text.contains("##["));
             assert_eq!(text.contains('<'), !html);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         }

@@ -234,7 +234,10 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// A line that begins with `::` after its spaces is a command in the log of a GitHub workflow.
     fn row(&self, label: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+        let text =
+            if text.starts_with("::") { format!("\\x3a{}", &text[1..]) } else { text.into() };
         writeln!(out, "    {} {text}", self.style.dim(&format!("{label:<7}")))
     }
 
