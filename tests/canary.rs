@@ -323,7 +323,7 @@ fn a_token_of_a_login_is_found_in_the_state_and_nowhere_else() {
     let agent = place.run();
     let state = std::fs::read_to_string(place.path("state/state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    let token = state["sessions"]["vault"]["token"].as_str().expect("the state has the token");
+    let token = state["sessions"]["vault"][0]["token"].as_str().expect("the state has the token");
     let token = String::from_utf8(BASE64_STANDARD.decode(token).unwrap()).unwrap();
     let own = bao.with_token(&token).get("auth/token/lookup-self").good().json();
     assert_eq!(own["data"]["policies"], json!(["default", "reader"]), "it is the token");

@@ -105,7 +105,8 @@ impl Road {
     fn travel(&mut self, generation: u64, have: &mut Option<Secret>, now: Duration) {
         let (name, secret) = self.config.secrets.iter().next().unwrap();
         let version = have.as_ref().map(|secret| &secret.version);
-        let wanted = Wanted { from: &secret.from, engine: None, have: version, now };
+        let plain = Wanted::plain(&secret.from, &secret.with, now);
+        let wanted = Wanted { have: version, ..plain };
         let Answer::Moved(secret) = self.store.fetch(wanted).map_err(drop).unwrap() else {
             panic!("it has another value each time")
         };

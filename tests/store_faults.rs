@@ -392,6 +392,8 @@ mod pace {
     async fn a_refusal_costs_one_login_and_one_more_read_and_no_more_for_a_minute() {
         let (server, dir) = (refusing(1000), tempfile::tempdir().unwrap());
         let old = Session {
+            serial: 1,
+            first_ttl: None,
             token: SecretBytes::from("old".to_owned()),
             ttl: None,
             renewable: false,
@@ -419,7 +421,7 @@ mod pace {
             &StoreName::parse("vault").unwrap(),
             &vault_config(&server.address(), approle(&dir)),
             std::rc::Rc::new(DigestKey::new(SecretBytes::from(vec![0; DigestKey::LEN]))),
-            None,
+            Vec::new(),
             Box::new(|_, _| Err(())),
         );
         let (_, mut agent) = patient(&server.address());

@@ -247,6 +247,8 @@ mod logins {
         let dir = tempfile::tempdir().unwrap();
         let login = approle(&dir, "handover", false);
         let session = |token: &str, ttl: u64| Session {
+            serial: 1,
+            first_ttl: None,
             token: SecretBytes::from(token.to_owned()),
             ttl: Some(Duration::from_secs(ttl)),
             renewable: true,
@@ -261,8 +263,8 @@ mod logins {
         assert!(agent.recorded.borrow().is_empty());
         assert!(agent.store.session_is_ours());
 
-        // 14: one at two thirds of its life is replaced first.
-        let agent = Agent::with(&config, Some(session(&token, 120)), patience);
+        // One that is over is replaced first.
+        let agent = Agent::with(&config, Some(session(&token, 90)), patience);
         reads_its_secret(&agent, "handover").await;
         assert_eq!(agent.recorded.borrow().len(), 1);
     }

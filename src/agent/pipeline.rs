@@ -16,10 +16,13 @@
 mod build;
 mod compose;
 mod fetch;
+mod holds;
 mod hooks;
+mod leases;
 mod reload;
 mod report;
 mod rotation;
+mod sessions;
 mod tracked;
 mod watch;
 
@@ -33,22 +36,24 @@ use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::agent::config::Config;
+use crate::agent::config::{Config, Then};
 use crate::agent::observe::{Event, Observe, log_report as say_error};
 use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::render::Renderer;
 use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
 use crate::sandbox::LockedIn;
-use crate::secret::{SecretName, StoreName, VolumeName};
+use crate::secret::{Secret, SecretName, StoreName, VolumeName};
 
 use build::Keeper;
-pub use build::{named_secrets, stores};
+pub use build::{named_secrets, stores, used_secrets};
 use compose::{FirstStart, Group};
 use fetch::{Request, Slot};
+use holds::Hold;
 use hooks::{Restart, Teller, Telling};
 pub use reload::{ConfigSource, Reread};
 use rotation::Carrier;
 use tracked::Tracked;
+pub use tracked::parameter_files;
 use watch::Watch;
 
 /// How long the loop goes on.
@@ -87,6 +92,12 @@ pub struct Pipeline {
     groups: Vec<Group>,
     carriers: BTreeMap<VolumeName, Carrier>,
     tellers: Vec<Teller>,
+    /// What was made for us and is still good.
+    holds: Vec<Hold>,
+    /// What an earlier process or an earlier config may still show.
+    lingering: Vec<Rc<Secret>>,
+    /// Leases that ended before something new was there, by their number.
+    ended: BTreeSet<u64>,
     renderer: Renderer,
     keeper: Rc<Keeper>,
     observe: Observe,
@@ -173,7 +184,11 @@ impl Pipeline {
             if mode == Mode::Once && self.is_delivered_anew() {
                 break Ending::done();
             }
-            requests.extend(self.ask(now));
+            if let Some(ending) = self.too_stale(mode, now) {
+                break ending;
+            }
+            self.sort_out_holds(now);
+            requests.extend(self.ask(now, mode));
             if mode == Mode::Stay {
                 tellings.extend(self.tell());
                 restarts.extend(self.restart_due(now));
@@ -205,7 +220,9 @@ impl Pipeline {
         let files =
             self.stores.values().filter_map(|slot| slot.store.watch().map(|door| door.path()));
         let source = self.source.iter().map(|source| source.door.path());
-        Watch::start(files.chain(source).collect::<Vec<&Path>>().into_iter())
+        let parameters = self.secrets.values().flat_map(|tracked| &tracked.doors);
+        let parameters = parameters.map(|(_, door, _)| door.path());
+        Watch::start(files.chain(source).chain(parameters).collect::<Vec<&Path>>().into_iter())
     }
 }
 
@@ -291,6 +308,25 @@ impl Pipeline {
         Ending::failed(reports)
     }
 
+    /// `when_down: { then: exit }`: a secret is older than the config bears.
+    fn too_stale(&self, mode: Mode, now: Timestamp) -> Option<Ending> {
+        if mode == Mode::Once || !self.started || self.config.when_down.then != Then::Exit {
+            return None;
+        }
+        let stale = self.secrets.iter().filter(|(_, secret)| self.is_stale(secret, now));
+        let names: Vec<String> = stale.map(|(name, _)| format!("`{name}`")).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let report = Report::new(
+            Reason::Stale,
+            "ended, because secrets are too old",
+            format!("not confirmed within `serve_stale_for`: {}", names.join(", ")),
+        );
+        let hint = "mend the store; `then: keep` or `unready` go on instead";
+        Some(Ending::failed(vec![report.hint(hint)]))
+    }
+
     /// Whether files are to be put back, and nothing says when.
     fn rolls_back(&self) -> bool {
         let mut groups = self.groups.iter().filter(|group| group.rolling_back);
@@ -313,11 +349,23 @@ impl Pipeline {
             }
             Some(secret.due?.max(slot.line.opens().unwrap_or_default()))
         });
+        let holds = self.hold_wakes().filter_map(|(store, at)| {
+            let slot = self.stores.get(store).filter(|slot| !slot.line.is_full())?;
+            Some(at.max(slot.line.opens().unwrap_or_default()))
+        });
+        let ends = self.holds.iter().filter_map(|hold| hold.life.ends());
+        let stale = self.secrets.values().filter_map(|secret| self.stale_at(secret));
+        let moments = ends.chain(stale).filter(|at| *at > now);
+        let logins = self.stores.values().filter(|slot| !slot.line.is_full()).flat_map(|slot| {
+            let opens = slot.line.opens().unwrap_or_default();
+            slot.terms.wakes().map(move |at| at.max(opens))
+        });
         let carriers = self.carriers.values().flat_map(|carrier| {
             [carrier.tidy, carrier.retry.filter(|_| carrier.dirty)].into_iter().flatten()
         });
         let restarts = self.tellers.iter().filter_map(|teller| teller.restart_at);
         let deadline = (!self.started).then(|| begun.after(self.config.init_within));
+        let secrets = secrets.chain(holds).chain(logins).chain(moments);
         let all = secrets.chain(carriers).chain(restarts).chain(self.settle.ends()).chain(deadline);
         // Never at once again and again: a timer that is over is looked at in the next round.
         all.min().map(|wake| wake.max(now.after(Duration::from_millis(1))))
@@ -340,15 +388,37 @@ impl Pipeline {
         }
     }
 
+    /// Revokes what was made for us, and the logins with which it was.
+    async fn give_everything_back(&mut self) {
+        for hold in std::mem::take(&mut self.holds) {
+            let slot = self.stores.get(&hold.store);
+            if let (Some(slot), Some(lease)) = (slot, hold.lease()) {
+                // A login of ours takes its leases along.
+                if !slot.store.session_is_ours() {
+                    let _ = slot.store.revoke(lease).await;
+                }
+            }
+        }
+        for slot in self.stores.values().filter(|slot| slot.store.session_is_ours()) {
+            slot.store.logout().await;
+        }
+        let _ = self.keeper.update(|snapshot| {
+            snapshot.sessions.clear();
+            snapshot.holds.clear();
+        });
+    }
+
     /// Ends what is open: a token that we logged in for and that nothing is handed over to.
     async fn leave(&mut self, mode: Mode, ending: &Ending) {
-        let handed_over = self.keeper.keeps() && ending.exit == Exit::Done;
-        if mode == Mode::Once && !handed_over {
-            let logouts = self.stores.values().filter(|slot| slot.store.session_is_ours());
-            for slot in logouts {
-                let _ = tokio::time::timeout(DRAIN, slot.store.logout()).await;
-            }
-            let _ = self.keeper.update(|snapshot| snapshot.sessions.clear());
+        let done = ending.exit == Exit::Done;
+        let expiring = self.holds.iter().any(|hold| hold.lease().is_some());
+        let gives_back = match mode {
+            // Handed over, or delivered to live to its end by itself (`allow_expiry`).
+            Mode::Once => !(done && (self.keeper.keeps() || expiring)),
+            Mode::Stay => self.config.revoke.on_exit,
+        };
+        if gives_back {
+            let _ = tokio::time::timeout(DRAIN, self.give_everything_back()).await;
         }
         self.observe.say(&Event::Ended { exit: ending.exit });
     }

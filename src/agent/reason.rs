@@ -95,6 +95,8 @@ reasons! {
     RedirectRefused = "redirect_refused" => Refused,
     /// What proves who we are is missing, empty or expired.
     IdentityUnavailable = "identity_unavailable" => TryAgain,
+    /// A file that holds a parameter of a request can't be read.
+    ParameterUnreadable = "parameter_unreadable" => TryAgain,
     /// The store does not accept who we are.
     LoginRefused = "login_refused" => Refused,
     /// The store does not let us read this.
@@ -107,8 +109,12 @@ reasons! {
     AnswerMalformed = "answer_malformed" => Unusable,
     /// The answer is larger than we take.
     TooLarge = "too_large" => Unusable,
-    /// The answer carries a lease where none can be looked after.
+    /// The answer carries a lease where nobody would look after it.
     LeaseUnexpected = "lease_unexpected" => Unusable,
+    /// A lease ended, and nothing new could be had in its place.
+    LeaseEnded = "lease_ended" => TryAgain,
+    /// A lease could not be given back, and lives on until its end.
+    LeaseNotRevoked = "lease_not_revoked" => Refused,
     /// The store handed out an older version than the one delivered.
     VersionWentBack = "version_went_back" => Unusable,
     /// The local store can't be decrypted with this key.

@@ -11,6 +11,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, open, openat, renameat,
@@ -23,7 +25,7 @@ use zeroize::Zeroize;
 use crate::agent::config::StateConfig;
 use crate::agent::store::Session;
 use crate::agent::volume::medium;
-use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, Version};
+use crate::secret::{DigestKey, Secret, SecretBytes, SecretName, StoreName, Version};
 
 use error::Fault;
 pub use error::StateError;
@@ -36,8 +38,10 @@ const NEW: &str = "state.json.new";
 pub struct Snapshot {
     /// The key of this pod's digests.
     pub digest_key: Option<SecretBytes>,
-    /// Each store's session.
-    pub sessions: BTreeMap<StoreName, Session>,
+    /// Each store's sessions: the current one, and earlier ones that leases still hang on.
+    pub sessions: BTreeMap<StoreName, Vec<Session>>,
+    /// What was made for us and is still good.
+    pub holds: Vec<Held>,
     /// The generation that was published last.
     pub generation: u64,
     /// Hooks (by their place in the config) that owe an answer, and for which generation.
@@ -49,6 +53,32 @@ pub struct Snapshot {
     /// What each store and each secret was when this was kept: a session belongs to one address and
     /// one login, a version to one path.
     pub origins: BTreeMap<String, String>,
+}
+
+/// Something that was made for us: a lease with its value, or a value that each asking makes anew.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Whose value it is.
+    pub secret: SecretName,
+    /// Where it was made.
+    pub store: StoreName,
+    /// The value, and the lease if it has one.
+    pub value: Rc<Secret>,
+    /// What the lease was granted at first, …
+    pub first: Option<Duration>,
+    /// … what it was granted last, …
+    pub last: Option<Duration>,
+    /// … and when, on the boot-time clock.
+    pub at: Duration,
+    /// Whether it can be renewed again.
+    pub renewable: bool,
+    /// When something new is to be asked for in its place.
+    pub replace_at: Option<Duration>,
+    /// Whether it is the newest value of its secret.
+    pub newest: bool,
+    /// Whether nothing needs it any more, and when it is given back then; no time: when its
+    /// successor is confirmed.
+    pub leaving: Option<Option<Duration>>,
 }
 
 impl Snapshot {
@@ -195,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::agent::reason::{Reason, Report};
-    use crate::secret::DIGEST_LEN;
+    use crate::secret::{DIGEST_LEN, Lease, SecretValue};
 
     fn place() -> (tempfile::TempDir, StateConfig) {
         // tmpfs everywhere that Linux is.
@@ -207,16 +237,40 @@ mod tests {
     fn snapshot() -> Snapshot {
         let name = |name: &str| SecretName::parse(name).unwrap();
         let session = Session {
+            serial: 4,
             token: SecretBytes::from(format!("hvs.{}", "token")),
+            first_ttl: Some(Duration::from_secs(90)),
             ttl: Some(Duration::from_secs(60)),
             renewable: true,
             obtained: Duration::from_millis(1234),
             given: false,
         };
+        let lease = Lease {
+            id: SecretBytes::from(format!("database/creds/{}", "x")),
+            duration: Some(Duration::from_secs(50)),
+            renewable: true,
+            under: 4,
+        };
+        let value = SecretValue::from_json(br#"{"password":"p","n":[1,null]}"#).unwrap();
+        let value = Secret { value, version: Version::Digest([3; DIGEST_LEN]), lease: Some(lease) };
+        let held = Held {
+            secret: name("db"),
+            store: StoreName::parse("vault").unwrap(),
+            value: Rc::new(value),
+            first: Some(Duration::from_secs(50)),
+            last: Some(Duration::from_secs(40)),
+            at: Duration::from_millis(99),
+            renewable: true,
+            replace_at: Some(Duration::from_millis(33_099)),
+            newest: false,
+            leaving: Some(Some(Duration::from_millis(5))),
+        };
+        let plain = Held { leaving: Some(None), newest: true, ..held.clone() };
         Snapshot {
+            holds: vec![held, plain],
             digest_key: Some(SecretBytes::from(vec![7; 32])),
             origins: BTreeMap::new(),
-            sessions: BTreeMap::from([(StoreName::parse("vault").unwrap(), session)]),
+            sessions: BTreeMap::from([(StoreName::parse("vault").unwrap(), vec![session])]),
             generation: 9,
             unconfirmed: BTreeMap::from([(2, 9)]),
             delivered: BTreeMap::from([(name("a"), Version::Number(3))]),
@@ -239,9 +293,15 @@ mod tests {
         drop(state);
         let loaded = State::open(&config).unwrap().load().unwrap().unwrap();
         assert_eq!(format!("{loaded:?}"), format!("{:?}", snapshot()));
-        let (name, session) = loaded.sessions.iter().next().unwrap();
+        let (name, sessions) = loaded.sessions.iter().next().unwrap();
         assert_eq!(name.as_str(), "vault");
-        assert!(session.token.ct_eq(&SecretBytes::from(format!("hvs.{}", "token"))));
+        let value = loaded.holds[0].value.value.to_json().unwrap();
+        assert!(value.ct_eq(&SecretBytes::from(r#"{"n":[1,null],"password":"p"}"#.to_owned())));
+        let lease = loaded.holds[0].value.lease.as_ref().unwrap();
+        assert!(
+            lease.id.ct_eq(&SecretBytes::from("database/creds/x".to_owned())) && lease.under == 4
+        );
+        assert!(sessions[0].token.ct_eq(&SecretBytes::from(format!("hvs.{}", "token"))));
     }
 
     /// Why what lies there is not used.
@@ -272,11 +332,11 @@ mod tests {
         let state = State::open(&config).unwrap();
         for (text, why) in [
             ("[]", "damaged"),
-            (r#"{"version":2,"sessions":"of another shape"}"#, "layout is 2"),
-            (r#"{"version":1,"sessions":{"vault":7}}"#, "damaged"),
-            (r#"{"version":1,"digest_key":"%"}"#, "not what Sidekey writes"),
-            (r#"{"version":1,"delivered":{"a b":{"number":1}}}"#, "not what Sidekey writes"),
-            (r#"{"version":1,"refused":{"a":{"digest":"AAAA"}}}"#, "not what Sidekey writes"),
+            (r#"{"version":1,"sessions":"of another shape"}"#, "layout is 1"),
+            (r#"{"version":2,"sessions":{"vault":7}}"#, "damaged"),
+            (r#"{"version":2,"digest_key":"%"}"#, "not what Sidekey writes"),
+            (r#"{"version":2,"delivered":{"a b":{"number":1}}}"#, "not what Sidekey writes"),
+            (r#"{"version":2,"refused":{"a":{"digest":"AAAA"}}}"#, "not what Sidekey writes"),
         ] {
             std::fs::write(dir.path().join(NAME), text).unwrap();
             assert!(refused(&state).why.contains(why), "{text}");
@@ -293,9 +353,9 @@ mod tests {
         for text in [
             format!("{canary:?}"),
             format!(r#"{{"version":{canary:?}}}"#),
-            format!(r#"{{"version":1,"sessions":{{"vault":{canary:?}}}}}"#),
-            format!(r#"{{"version":1,"generation":{canary:?}}}"#),
-            format!(r#"{{"version":1,"delivered":{{"a":{{{canary:?}:1}}}}}}"#),
+            format!(r#"{{"version":2,"sessions":{{"vault":{canary:?}}}}}"#),
+            format!(r#"{{"version":2,"generation":{canary:?}}}"#),
+            format!(r#"{{"version":2,"delivered":{{"a":{{{canary:?}:1}}}}}}"#),
         ] {
             std::fs::write(dir.path().join(NAME), &text).unwrap();
             let error = state.load().unwrap_err();
@@ -309,7 +369,7 @@ mod tests {
         let (dir, config) = place();
         let state = State::open(&config).unwrap();
         let elsewhere = dir.path().join("elsewhere");
-        std::fs::write(&elsewhere, r#"{"version":1,"generation":3}"#).unwrap();
+        std::fs::write(&elsewhere, r#"{"version":2,"generation":3}"#).unwrap();
         std::os::unix::fs::symlink(&elsewhere, dir.path().join(NAME)).unwrap();
         assert!(refused(&state).why.contains("not ours"));
         std::os::unix::fs::symlink(&elsewhere, dir.path().join(NEW)).unwrap();
@@ -328,7 +388,7 @@ mod tests {
         state.save(&snapshot()).unwrap();
         state.boot = Some("another".to_owned());
         let loaded = state.load().unwrap().unwrap();
-        assert!(loaded.sessions.is_empty());
+        assert!(loaded.sessions.is_empty() && loaded.holds.is_empty());
         assert_eq!((loaded.generation, loaded.delivered.len()), (9, 1));
     }
 

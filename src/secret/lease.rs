@@ -9,8 +9,11 @@ use super::SecretBytes;
 pub struct Lease {
     /// What renews and revokes it. Not a value, but nobody else's business either.
     pub id: SecretBytes,
-    /// How long it lives from the moment of the answer.
-    pub duration: Duration,
+    /// How long it lives from the moment of the answer; `None`: the store named no end.
+    pub duration: Option<Duration>,
     /// Whether the store would make it longer.
     pub renewable: bool,
+    /// The login it was made under (its serial number): it ends with
+    /// that at the latest.
+    pub under: u64,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidekey::agent::config::{Engine, Login, SecretRef, TokenSource, VaultConfig};
+use sidekey::agent::config::{Engine, Login, Parameters, SecretRef, TokenSource, VaultConfig};
 use sidekey::agent::store::vault::{Fault, Patience, VaultError, VaultStore};
 use sidekey::agent::store::{Answer, Session, Wanted};
 use sidekey::secret::{DigestKey, FieldPath, Secret, SecretBytes, SecretValue, StoreName, Version};
@@ -64,8 +64,14 @@ impl Agent {
         };
         let name = StoreName::parse("vault").unwrap();
         let key = Rc::new(DigestKey::new(SecretBytes::from(vec![7; DigestKey::LEN])));
-        let store =
-            VaultStore::build_with(&name, config, key, session, Box::new(record), patience)?;
+        let store = VaultStore::build_with(
+            &name,
+            config,
+            key,
+            Vec::from_iter(session),
+            Box::new(record),
+            patience,
+        )?;
         Ok(Agent { store, now: Duration::from_secs(1000), recorded })
     }
 
@@ -103,7 +109,9 @@ impl Agent {
             field: FieldPath::Whole,
             version: version.map(str::to_owned),
         };
-        self.store.fetch(Wanted { from: &from, engine, have, now: self.now }).await
+        let with = Parameters::default();
+        let wanted = Wanted { engine, have, ..Wanted::plain(&from, &with, self.now) };
+        self.store.fetch(wanted).await.map(|fetched| fetched.answer)
     }
 }
 

@@ -82,6 +82,9 @@ pub struct GetArgs {
     /// `STORE:PATH[#FIELD][@VERSION]`, or `NAME[.FIELD]` of a secret in the config.
     #[arg(value_name = "REF")]
     pub reference: String,
+    /// Let a lease that the secret comes with live to its end, instead of revoking it.
+    #[arg(long)]
+    pub keep_lease: bool,
 }
 
 /// Arguments of `check`.

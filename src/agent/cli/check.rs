@@ -7,12 +7,12 @@ use annotate_snippets::Level;
 use serde_json::{Value, json};
 
 use super::{CheckArgs, OutputFormat, complain, print, read_source, with_surroundings};
-use crate::agent::config::{self, Config, Parsed, Source};
+use crate::agent::config::{self, Config, Parsed, SecretConfig, Source};
 use crate::agent::pipeline;
 use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::render::Renderer;
 use crate::agent::rotate;
-use crate::agent::store::Wanted;
+use crate::agent::store::{Store, Wanted};
 use crate::secret::StoreName;
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
@@ -90,6 +90,18 @@ fn show_text(source: &Source, parsed: &Parsed, failures: &[Report], live: bool) 
     print(&format!("\n{verdict}\n"));
 }
 
+/// Whether a secret can be had. One that would be made for the asking is not: the store is asked
+/// whether it would be.
+async fn try_out(store: &Store, secret: &SecretConfig) -> Result<(), Report> {
+    let (from, now) = (&secret.from, rotate::now().0);
+    if secret.leased || !secret.with.is_empty() {
+        let writes = !secret.with.is_empty();
+        return store.may(from, writes, now).await.map_err(|error| error.report());
+    }
+    let wanted = Wanted { engine: secret.engine, ..Wanted::plain(from, &secret.with, now) };
+    store.fetch(wanted).await.map(drop).map_err(|error| error.report())
+}
+
 /// Logs in to each store and reads each secret that something uses; nothing is kept or delivered.
 fn live(config: &Config) -> Vec<Report> {
     let named = pipeline::named_secrets(config);
@@ -110,12 +122,10 @@ fn live(config: &Config) -> Vec<Report> {
         let mut failures = Vec::new();
         for (_, secret) in config.secrets.iter().filter(|(name, _)| named.contains(name)) {
             let Some(store) = stores.get(&secret.from.store) else { continue };
-            let now = rotate::now().0;
-            let wanted = Wanted { from: &secret.from, engine: secret.engine, have: None, now };
-            if let Err(error) = store.fetch(wanted).await
+            if let Err(report) = try_out(store, secret).await
                 && !secret.optional
             {
-                failures.push(error.report());
+                failures.push(report);
             }
         }
         for store in stores.values().filter(|store| store.session_is_ours()) {

@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 use super::{GetArgs, complain, load};
-use crate::agent::config::{self, Config, Engine, FieldRef, SecretRef};
+use crate::agent::config::{self, Config, Engine, FieldRef, Parameters, SecretRef};
 use crate::agent::pipeline;
 use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::rotate;
-use crate::agent::store::{Answer, Wanted};
-use crate::secret::{FieldPath, Secret, SecretBytes, SecretValue};
+use crate::agent::store::{Answer, Store, Wanted};
+use crate::secret::{FieldPath, Lease, Secret, SecretBytes, SecretValue};
 
 pub(super) fn get(args: &GetArgs) -> Exit {
     let (_, parsed) = match load(&args.config) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match fetch(&parsed.config, &args.reference) {
+    match fetch(&parsed.config, args) {
         Ok(bytes) => write(&bytes),
         Err(report) => {
             complain(&report);
@@ -29,6 +29,7 @@ pub(super) fn get(args: &GetArgs) -> Exit {
 struct Meant {
     from: SecretRef,
     engine: Option<Engine>,
+    with: Parameters,
     field: FieldPath,
 }
 
@@ -47,7 +48,12 @@ fn meant(config: &Config, text: &str) -> Result<Meant, Report> {
             config::parse_reference(text, &|name| stores.contains(&name)).map_err(|error| {
                 usage(error.to_string(), "write STORE:PATH#FIELD@VERSION".to_owned())
             })?;
-        return Ok(Meant { from, engine: None, field: FieldPath::Whole });
+        return Ok(Meant {
+            from,
+            engine: None,
+            with: Parameters::default(),
+            field: FieldPath::Whole,
+        });
     }
     let FieldRef { secret, field, .. } = config::parse_field(text).ok_or_else(|| {
         usage(
@@ -62,11 +68,14 @@ fn meant(config: &Config, text: &str) -> Result<Meant, Report> {
             config::suggest(secret.as_str(), &names),
         ));
     };
-    Ok(Meant { from: known.from.clone(), engine: known.engine, field })
+    let (from, with) = (known.from.clone(), known.with.clone());
+    Ok(Meant { from, engine: known.engine, with, field })
 }
 
-fn fetch(config: &Config, text: &str) -> Result<SecretBytes, Report> {
+fn fetch(config: &Config, args: &GetArgs) -> Result<SecretBytes, Report> {
+    let text = args.reference.as_str();
     let meant = meant(config, text)?;
+    let files = pipeline::parameter_files(&meant.with)?;
     let wanted = BTreeSet::from([meant.from.store.clone()]);
     let stores = pipeline::stores(&config.stores, &wanted)?;
     let store = stores.values().next().ok_or_else(|| {
@@ -78,13 +87,21 @@ fn fetch(config: &Config, text: &str) -> Result<SecretBytes, Report> {
         .map_err(|_| Report::new(Reason::Bug, "can't start", "the kernel gives no event queue"))?;
     runtime.block_on(async {
         let now = rotate::now().0;
-        let wanted = Wanted { from: &meant.from, engine: meant.engine, have: None, now };
+        let Meant { from, engine, with, field } = &meant;
+        let plain = Wanted::plain(from, with, now);
+        let wanted = Wanted { engine: *engine, files: &files, leases: true, ..plain };
         let fetched = tokio::time::timeout(config.init_within, store.fetch(wanted)).await;
-        if store.session_is_ours() {
-            store.logout().await;
+        let fetched = fetched.map(|fetched| fetched.map(|fetched| fetched.answer));
+        let lease = match &fetched {
+            Ok(Ok(Answer::Moved(secret))) => secret.lease.as_ref(),
+            _ => None,
+        };
+        if let Some(lease) = lease {
+            complain(&of_a_lease(text, lease, args.keep_lease));
         }
+        leave(store, lease.filter(|_| !args.keep_lease), lease.is_some()).await;
         match fetched {
-            Ok(Ok(Answer::Moved(secret))) => bytes_at(&secret, &meant.field, text),
+            Ok(Ok(Answer::Moved(secret))) => bytes_at(&secret, field, text),
             Ok(Ok(Answer::Unmoved)) => {
                 Err(Report::new(Reason::Bug, "no value", "the store gave none"))
             }
@@ -97,6 +114,32 @@ fn fetch(config: &Config, text: &str) -> Result<SecretBytes, Report> {
             .hint("try again, or raise `init.within`")),
         }
     })
+}
+
+/// Gives back the lease and the login, unless the lease is kept: it hangs on the login.
+async fn leave(store: &Store, lease: Option<&Lease>, leased: bool) {
+    if let Some(lease) = lease
+        && !store.session_is_ours()
+    {
+        let _ = store.revoke(lease).await;
+    }
+    if store.session_is_ours() && (lease.is_some() || !leased) {
+        store.logout().await;
+    }
+}
+
+fn of_a_lease(text: &str, lease: &Lease, kept: bool) -> Report {
+    let what = format!("`{}` comes with a lease", text.escape_debug());
+    if !kept {
+        let why = "nobody would renew it, so it is revoked: what is printed is no longer good";
+        return Report::new(Reason::LeaseUnexpected, what, why)
+            .hint("say `--keep-lease` to let it live to its end");
+    }
+    let ends =
+        lease.duration.map_or("at no known time".to_owned(), |d| format!("in {} s", d.as_secs()));
+    let why = format!("nobody renews it: it ends {ends}, and with the login at the latest");
+    Report::new(Reason::LeaseUnexpected, what, why)
+        .hint("`sidekey run` renews leases and gives them back")
 }
 
 fn bytes_at(secret: &Secret, field: &FieldPath, text: &str) -> Result<SecretBytes, Report> {

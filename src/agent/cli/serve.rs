@@ -8,7 +8,7 @@ use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, with_surrou
 use crate::agent::config::{self, Config, Origin, Source};
 use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
-use crate::agent::pipeline::{ConfigSource, Ending, Mode, Pipeline, Signals};
+use crate::agent::pipeline::{self, ConfigSource, Ending, Mode, Pipeline, Signals};
 use crate::agent::reason::{Exit, Reason, Report, system_word};
 use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
@@ -30,6 +30,11 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
         let why = "`files:` is empty, and files are what `init` and `run` are for";
         return fail(&[Report::new(Reason::ConfigInvalid, "there is nothing to deliver", why)
             .hint("add a file: `files: { NAME: { from: SECRET.FIELD } }`")]);
+    }
+    if mode == Mode::Once
+        && let Some(report) = nobody_renews(&parsed.config)
+    {
+        return fail(&[report]);
     }
     let level = match logging.level {
         LogLevel::Error => observe::Level::ERROR,
@@ -60,6 +65,23 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     let say = if format == observe::Format::Json { observe::log_report } else { complain };
     ending.reports.iter().for_each(say);
     ending.exit
+}
+
+/// `init` alone delivers no lease: nobody would renew it.
+fn nobody_renews(config: &Config) -> Option<Report> {
+    let used = pipeline::used_secrets(config);
+    let leased = config.secrets.iter().filter(|(name, secret)| {
+        used.contains(name) && secret.leased && !secret.allow_expiry && config.state.is_none()
+    });
+    let names: Vec<String> = leased.map(|(name, _)| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        Report::new(
+            Reason::ConfigInvalid,
+            format!("`init` can't deliver {}", names.join(", ")),
+            "it comes with a lease, and without `state` nobody could take it over and renew it",
+        )
+        .hint("give `state: { path: … }` and let `run` follow; or say `allow_expiry: true` on the secret if the work is over before the lease is")
+    })
 }
 
 fn fail(reports: &[Report]) -> Exit {

@@ -30,6 +30,8 @@ pub struct Config {
     pub init_within: Duration,
     /// What happens while a store is down.
     pub when_down: WhenDown,
+    /// When leases are given back.
+    pub revoke: RevokeConfig,
     /// Where `/live` and `/ready` are served.
     pub health: HealthConfig,
     /// Where `/metrics` is served besides the health address.
@@ -101,6 +103,13 @@ pub enum Login {
         /// Holds the secret id, or the token that unwraps to it.
         secret_id_file: PathBuf,
     },
+    /// The client certificate of the TLS handshake ([`VaultConfig::client_cert`]).
+    Cert {
+        /// The role in the store; without it the store looks for one that fits.
+        role: Option<String>,
+        /// Where the method is mounted.
+        mount: String,
+    },
     /// A token that somebody else logged in for.
     Token(TokenSource),
 }
@@ -152,6 +161,26 @@ pub enum Engine {
 pub enum OnDelete {
     /// The last good file stays, and the deletion is reported.
     Keep,
+    /// The files that need it are taken away.
+    Remove,
+    /// The last good file stays, and the pod is not ready.
+    Fail,
+}
+
+/// Parameters of a request: with them a secret is written for, not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// What is sent, by name.
+    pub values: BTreeMap<String, serde_json::Value>,
+    /// What is read from a file each time and sent, by name.
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+impl Parameters {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.files.is_empty()
+    }
 }
 
 /// One secret to fetch.
@@ -169,6 +198,10 @@ pub struct SecretConfig {
     pub on_delete: OnDelete,
     /// Whether it comes with a lease, as far as the config says: `lease:`, else the path.
     pub leased: bool,
+    /// Parameters of the request.
+    pub with: Parameters,
+    /// Whether `init` may deliver a lease that nobody renews.
+    pub allow_expiry: bool,
 }
 
 /// `NAME`, `NAME.FIELD` or `NAME/a/b`.
@@ -425,6 +458,19 @@ pub struct WhenDown {
 pub enum Then {
     /// The files stay and the reason is `stale`.
     Keep,
+    /// The files stay and the pod is not ready.
+    Unready,
+    /// `run` ends, so that the platform starts it anew.
+    Exit,
+}
+
+/// When leases are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeConfig {
+    /// How long a credential lives on after its successor was confirmed.
+    pub after: Duration,
+    /// Whether everything is given back when the agent ends.
+    pub on_exit: bool,
 }
 
 /// Where probes ask.

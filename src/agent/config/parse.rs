@@ -6,6 +6,7 @@ mod foreign;
 mod hooks;
 mod http;
 mod login;
+mod parameters;
 mod places;
 mod process;
 mod roll_back;
@@ -21,13 +22,15 @@ use std::time::Duration;
 use super::decode::{At, Decode, Named, Sink};
 use super::group;
 use super::mistake::{Mistake, Mistakes, Span, suggest};
-use super::model::{Config, FieldRef, Then, WhenDown};
+use super::model::{Config, FieldRef, RevokeConfig, Then, WhenDown};
 use super::raw::RawConfig;
 use super::source::Source;
 use super::{reference, substitute, yaml};
 
 /// How long the first delivery may take unless the config says otherwise.
 const INIT_WITHIN: Duration = Duration::from_secs(180);
+/// How long an old credential lives on after a switch unless the config says otherwise.
+const REVOKE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// What the config may depend on besides its text.
 pub struct Surroundings<'a> {
@@ -129,7 +132,11 @@ impl Context<'_> {
         let health = self.health(raw.health.map(|h| h.value));
         let metrics = self.metrics(raw.metrics.as_ref(), &health);
         let when_down = self.when_down(raw.when_down.map(|w| w.value));
-        self.not_yet("revoke", raw.revoke.as_ref().map(|revoke| &revoke.span));
+        let revoke = raw.revoke.map(|revoke| revoke.value).unwrap_or_default();
+        let revoke = RevokeConfig {
+            after: revoke.after.map_or(REVOKE_AFTER, |after| after.value.0),
+            on_exit: revoke.on_exit.is_some_and(|on_exit| on_exit.value),
+        };
         let hooks = raw.on_change.map(|h| h.value).unwrap_or_default();
         let private = places::private(&volumes.known, state.as_ref());
         let on_change = self.hooks(&hooks, &groups, &raw_files, &private);
@@ -140,7 +147,7 @@ impl Context<'_> {
         // What is used and what is not can be said only of a config without mistakes.
         if self.mistakes.is_empty() {
             self.warn_of_stores(&stores, &raw_stores, &secrets);
-            self.warn_of_secrets(&secrets, &files, &env);
+            self.warn_of_secrets(&secrets, &files, &env, state.is_some());
             self.warn_of_volumes(&files, raw.volumes.as_ref());
             self.warn_of_hooks(files.is_empty(), &hooks);
             if state.is_none() && some_files {
@@ -158,6 +165,7 @@ impl Context<'_> {
             on_change: on_change.into_iter().map(|(hook, _)| hook).collect(),
             init_within,
             when_down,
+            revoke,
             health,
             metrics,
         }
@@ -178,19 +186,6 @@ impl Context<'_> {
                 "nothing can happen in it",
                 "write for example 10s",
             ));
-        }
-    }
-
-    /// Notes that `key` is of a later version.
-    fn not_yet(&mut self, key: &str, written: Option<&Span>) {
-        let hint = match key {
-            "revoke" => "remove it: this version keeps no leases that could be revoked",
-            "with" => "remove it; secrets that need parameters can't be fetched by this version",
-            "allow_expiry" => "remove it; this version refuses answers with a lease",
-            _ => "remove it",
-        };
-        if let Some(span) = written {
-            self.mistakes.push(Mistake::not_yet(span, format!("`{key}` is not there yet"), hint));
         }
     }
 
@@ -237,21 +232,27 @@ impl Context<'_> {
 
     fn when_down(&mut self, raw: Option<super::raw::RawWhenDown>) -> WhenDown {
         let raw = raw.unwrap_or_default();
+        let mut after = Then::Keep;
         if let Some(then) = &raw.then {
             match then.value.as_str() {
                 "keep" => {}
-                "unready" | "exit" => self.mistakes.push(Mistake::not_yet(
-                    &then.span,
-                    format!("`then: {}` is not there yet", then.shown),
-                    "write `then: keep`: the files stay, and the reason `stale` is reported",
-                )),
+                "unready" => after = Then::Unready,
+                "exit" => after = Then::Exit,
                 _ => self.mistakes.push(choice("then", then, &["keep", "unready", "exit"])),
+            }
+            if after != Then::Keep && raw.serve_stale_for.is_none() {
+                self.mistakes.push(Mistake::new(
+                    &then.span,
+                    format!("`then: {}` never happens", then.shown),
+                    "without `serve_stale_for` no secret is ever too old",
+                    "add `serve_stale_for: 12h`, or whatever age you can bear",
+                ));
             }
         }
         if let Some(stale) = &raw.serve_stale_for {
             self.not_zero("serve_stale_for", stale);
         }
-        WhenDown { serve_stale_for: raw.serve_stale_for.map(|s| s.value.0), then: Then::Keep }
+        WhenDown { serve_stale_for: raw.serve_stale_for.map(|s| s.value.0), then: after }
     }
 }
 

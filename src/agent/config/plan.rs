@@ -68,6 +68,7 @@ pub fn to_text(config: &Config) -> String {
             config.stores.get(&secret.from.store).map(identity).unwrap_or_default(),
             match secret.from.version {
                 Some(_) => "pinned".to_owned(),
+                None if secret.leased => "by its lease".to_owned(),
                 None => format!("{} s", secret.refresh.as_secs_f64()),
             },
         ]);
@@ -131,6 +132,8 @@ fn identity(store: &StoreKind) -> String {
             Login::Kubernetes { role, mount, .. } => format!("role {role} ({mount})"),
             Login::Jwt { role, mount, .. } => format!("role {role} ({mount})"),
             Login::AppRole { mount, .. } => format!("approle ({mount})"),
+            Login::Cert { role: Some(role), mount } => format!("role {role} ({mount})"),
+            Login::Cert { role: None, mount } => format!("certificate ({mount})"),
             Login::Token(TokenSource::Env(name)) => format!("token ${name}"),
             Login::Token(TokenSource::File(path)) => format!("token {}", path.display()),
         },

@@ -100,13 +100,13 @@ record! {
 
     /// A login by client certificate.
     "`cert`" RawCertLogin {
-        /// The role in the store.
+        /// The role in the store; without it the store looks for one that fits.
         role: String,
         /// Where the method is mounted. `cert` unless given.
         mount: String,
-        /// The certificate and its chain.
+        /// The certificate and its chain. `client_cert_file` of the store unless given.
         cert_file: String,
-        /// The key.
+        /// The key. `client_key_file` of the store unless given.
         key_file: String,
     }
 
@@ -160,11 +160,11 @@ record! {
         engine: String,
         /// Whether the first start succeeds without it.
         optional: bool,
-        /// What its deletion in the store means for files: `keep`.
+        /// What its deletion in the store means for files: `keep` (unless given), `remove` or `fail`.
         on_delete: String,
         /// Whether it comes with a lease; without it, `*/creds/*` does.
         lease: bool,
-        /// Parameters of the request.
+        /// Parameters of the request, which is then a write: `{ common_name: orders.svc, ttl: 24h }`. `NAME_file: PATH` sends what stands in a file as NAME.
         with: Named<Node>,
         /// Whether `init` may deliver a lease that nobody renews.
         allow_expiry: bool,
@@ -306,15 +306,15 @@ record! {
     "`when_down`" RawWhenDown {
         /// How old a secret may grow before it is called stale. For ever unless given.
         serve_stale_for: Span,
-        /// What then: `keep`.
+        /// What then: `keep` (unless given), `unready` (the pod leaves its Services) or `exit` (the sidecar starts anew).
         then: String,
     }
 
     /// Leases at their end.
     "`revoke`" RawRevoke {
-        /// How long the old credential lives on after a switch.
+        /// How long the old credential lives on after its successor was confirmed. 5m unless given.
         after: Span,
-        /// Whether leases are given back when the agent ends.
+        /// Whether leases and tokens are given back when `run` ends. false unless given.
         on_exit: bool,
     }
 

@@ -1,5 +1,7 @@
 //! What a changed config asks for while the agent runs.
 
+use std::collections::BTreeSet;
+
 use super::model::Config;
 
 /// What is to be done.
@@ -23,8 +25,14 @@ pub fn reload(old: &Config, new: &Config) -> Reload {
         ("health", old.health != new.health),
         ("metrics", old.metrics != new.metrics),
     ];
-    let changed: Vec<&str> =
-        parts.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect();
+    // A file of a parameter is opened at the start, like everything that is read.
+    let files = |config: &Config| {
+        let secrets = config.secrets.values();
+        secrets.flat_map(|secret| secret.with.files.values().cloned()).collect::<BTreeSet<_>>()
+    };
+    let new_files = !files(new).is_subset(&files(old));
+    let parts = parts.into_iter().chain([("a file of `with`", new_files)]);
+    let changed: Vec<&str> = parts.filter_map(|(name, changed)| changed.then_some(name)).collect();
     if !changed.is_empty() {
         Reload::RestartNeeded(changed)
     } else if old == new {

@@ -40,6 +40,13 @@ pub enum Proof {
         /// The secret id, or a wrapping token that holds it.
         secret_id: SecretBytes,
     },
+    /// What the TLS handshake shows.
+    Certificate {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role in the store, if the config names one.
+        role: Option<String>,
+    },
     /// A token of the store, which somebody else logged in for.
     Token(SecretBytes),
 }
@@ -50,6 +57,7 @@ pub struct Identity(Kind);
 enum Kind {
     Jwt { method: &'static str, mount: String, role: String, token: Door },
     AppRole { mount: String, role_id: Door, secret_id: Door },
+    Certificate { mount: String, role: Option<String> },
     TokenFile(Door),
     TokenEnv(String),
 }
@@ -70,6 +78,9 @@ impl Identity {
                 role_id: door(role_id_file)?,
                 secret_id: door(secret_id_file)?,
             },
+            Login::Cert { role, mount } => {
+                Kind::Certificate { mount: mount.clone(), role: role.clone() }
+            }
             Login::Token(TokenSource::File(file)) => Kind::TokenFile(door(file)?),
             Login::Token(TokenSource::Env(variable)) => Kind::TokenEnv(variable.clone()),
         }))
@@ -89,6 +100,9 @@ impl Identity {
                 role_id: from_file(role_id)?,
                 secret_id: from_file(secret_id)?,
             },
+            Kind::Certificate { mount, role } => {
+                Proof::Certificate { mount: mount.clone(), role: role.clone() }
+            }
             Kind::TokenFile(file) => Proof::Token(from_file(file)?),
             Kind::TokenEnv(variable) => Proof::Token(from_env(variable)?),
         })
@@ -149,6 +163,7 @@ mod tests {
             Proof::Jwt { jwt: secret, .. }
             | Proof::AppRole { secret_id: secret, .. }
             | Proof::Token(secret) => secret.expose(),
+            Proof::Certificate { .. } => b"",
         }
     }
 

@@ -49,6 +49,20 @@ pub enum Event<'a> {
         /// The version in the store.
         version: Option<&'a Version>,
     },
+    /// Something about a lease.
+    Lease {
+        /// Which secret.
+        secret: &'a SecretName,
+        /// What.
+        what: LeaseStep,
+    },
+    /// Something about a login.
+    Login {
+        /// Which store.
+        store: &'a StoreName,
+        /// What: `new`, `renewed`, `let_go`.
+        what: &'static str,
+    },
     /// A secret could not be had.
     FetchFailed {
         /// Which secret.
@@ -116,6 +130,34 @@ pub enum Event<'a> {
         /// With what.
         exit: Exit,
     },
+}
+
+/// What happened to a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStep {
+    /// It lives longer.
+    Renewed,
+    /// The store does not know it any more, or does not renew it.
+    Lost,
+    /// It was given back.
+    Revoked,
+    /// It could not be given back.
+    NotRevoked,
+    /// It ended before something new was there.
+    Ended,
+}
+
+impl LeaseStep {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            LeaseStep::Renewed => "renewed",
+            LeaseStep::Lost => "lost",
+            LeaseStep::Revoked => "revoked",
+            LeaseStep::NotRevoked => "not_revoked",
+            LeaseStep::Ended => "ended",
+        }
+    }
 }
 
 /// What an answer meant.

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::Event;
+use super::{Event, LeaseStep};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +132,15 @@ pub(super) fn write(event: &Event<'_>) {
             let version = version.map(ToString::to_string).unwrap_or_default();
             let result = result.word();
             info!(target: "sidekey::audit", %secret, result, version, "access");
+        }
+        Event::Lease { secret, what: what @ (LeaseStep::Renewed | LeaseStep::Revoked) } => {
+            info!(target: "sidekey::audit", %secret, what = what.word(), "lease");
+        }
+        Event::Lease { secret, what } => {
+            warn!(target: "sidekey::audit", %secret, what = what.word(), "lease");
+        }
+        Event::Login { store, what } => {
+            info!(target: "sidekey::audit", %store, what, "login");
         }
         Event::FetchFailed { secret, reason } => {
             warn!(target: "sidekey::audit", %secret, reason = reason.word(), "access failed");

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use client::{Answer, Question, ask};
-pub use event::{Event, FetchResult, HookResult, RotationResult};
+pub use event::{Event, FetchResult, HookResult, LeaseStep, RotationResult};
 pub use log::{Format, Level, init as init_log, report as log_report};
 pub use metrics::Metrics;
 pub use server::{Listeners, Server};

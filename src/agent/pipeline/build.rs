@@ -17,6 +17,7 @@ use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, VolumeName};
 
 use super::compose::{Files, Group};
 use super::fetch::Slot;
+use super::holds::Hold;
 use super::hooks::Teller;
 use super::reload::ConfigSource;
 use super::rotation::Carrier;
@@ -63,9 +64,10 @@ impl Keeper {
         }
     }
 
-    /// Takes what is kept of a store's session.
-    fn session(&self, store: &StoreName) -> Option<Session> {
-        self.snapshot.borrow().sessions.get(store).map(Session::duplicate)
+    /// Takes what is kept of a store's sessions.
+    fn sessions(&self, store: &StoreName) -> Vec<Session> {
+        let snapshot = self.snapshot.borrow();
+        snapshot.sessions.get(store).into_iter().flatten().map(Session::duplicate).collect()
     }
 
     /// The key of this pod's digests: the one that was kept, or a new one.
@@ -89,14 +91,21 @@ impl Keeper {
 /// Drops what was kept for another address, login or path under the same name.
 fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
     let stores = config.stores.iter().map(|(name, store)| (format!("store {name}"), mark(store)));
-    let secrets =
-        config.secrets.iter().map(|(name, secret)| (format!("secret {name}"), mark(&secret.from)));
+    let secrets = config
+        .secrets
+        .iter()
+        .map(|(name, secret)| (format!("secret {name}"), mark(&(&secret.from, &secret.with))));
     let hooks = config.on_change.iter().enumerate();
     let hooks = hooks.map(|(index, hook)| (format!("hook {index}"), mark(hook)));
     let origins: BTreeMap<String, String> = stores.chain(secrets).chain(hooks).collect();
     let old = std::mem::replace(&mut snapshot.origins, origins);
     let same = |key: String| old.get(&key).is_some_and(|o| snapshot.origins.get(&key) == Some(o));
     snapshot.sessions.retain(|name, _| same(format!("store {name}")));
+    // What was made elsewhere can't be given back with the logins that we have now.
+    snapshot.holds.retain(|held| same(format!("store {}", held.store)));
+    for held in &mut snapshot.holds {
+        held.newest &= same(format!("secret {}", held.secret));
+    }
     snapshot.delivered.retain(|name, _| same(format!("secret {name}")));
     snapshot.refused.retain(|name, _| same(format!("secret {name}")));
     // A hook that owes an answer is known by what it is, wherever in the list it stands now.
@@ -125,14 +134,14 @@ pub fn stores(
     let kinds = kinds.iter().filter(|(name, _)| wanted.contains(name));
     let built = kinds.map(|(name, kind)| {
         let record: Record = Box::new(|_, _| Ok(()));
-        let store = Store::build(name, kind, Rc::clone(&key), None, record);
+        let store = Store::build(name, kind, Rc::clone(&key), Vec::new(), record);
         Ok((name.clone(), store.map_err(|error| error.report())?))
     });
     built.collect()
 }
 
 /// The secrets that files are made of. What nothing uses is never asked for.
-pub(super) fn used_secrets(config: &Config) -> BTreeSet<SecretName> {
+pub fn used_secrets(config: &Config) -> BTreeSet<SecretName> {
     config.groups.iter().flat_map(|group| group.secrets.iter().cloned()).collect()
 }
 
@@ -159,25 +168,30 @@ impl Pipeline {
         let keeper = Keeper::open(&config).map_err(|report| vec![report])?;
         let keeper = Rc::new(keeper);
         let key = keeper.digest_key().map_err(|report| vec![report])?;
-        let stores = build_stores(&config, &keeper, &Rc::new(key), &mut failures);
+        let mut rolls = Rolls::default();
+        let stores = build_stores(&config, &keeper, &Rc::new(key), &mut rolls, &mut failures);
+        let secrets = tracked(&config, &keeper, now, &mut failures);
         let tellers = tellers(&config, helper, mode == Mode::Stay, &mut failures);
         let renderer = Renderer::compile(&config.files)
             .map_err(|errors| failures.extend(errors.iter().map(|error| error.report())))
             .ok();
         let (Some(renderer), true) = (renderer, failures.is_empty()) else { return Err(failures) };
         let mut pipeline = Pipeline {
-            secrets: tracked(&config, &keeper, now),
+            secrets,
             groups: config.groups.iter().cloned().map(Group::new).collect(),
             config,
             stores,
             carriers,
             tellers,
+            holds: Vec::new(),
+            lingering: Vec::new(),
+            ended: BTreeSet::new(),
             renderer,
             keeper,
             observe,
             source,
             phase: Phase::of_pod(&pod_identity()),
-            rolls: Rolls::default(),
+            rolls,
             settle: Settle::default(),
             generation: 0,
             unconfirmed: BTreeMap::new(),
@@ -188,6 +202,31 @@ impl Pipeline {
         };
         pipeline.adopt(now).map_err(|report| vec![report])?;
         Ok(pipeline)
+    }
+
+    /// Takes over what was made for an earlier process and is still good, so that nothing is made
+    /// twice.
+    fn adopt_holds(&mut self) {
+        let held = self.keeper.snapshot.borrow().holds.clone();
+        for (id, held) in (1..).zip(held) {
+            let adopted = Hold::adopt(id, &held, self.rolls.roll());
+            let current = self.secrets.get_mut(&held.secret).filter(|_| held.newest);
+            let fits = |tracked: &&mut Tracked| tracked.config.from.store == held.store;
+            if let Some(tracked) = current.filter(fits) {
+                tracked.latest = Some(Rc::clone(&held.value));
+                tracked.answered = Some(Timestamp(held.at));
+                tracked.due = adopted.replace_at;
+            }
+            // The volume may show any of these.
+            if adopted.leaving.is_none() {
+                self.lingering.push(Rc::clone(&held.value));
+            }
+            self.holds.push(adopted);
+        }
+        let names: Vec<StoreName> = self.stores.keys().cloned().collect();
+        for name in names {
+            self.replace_what_is_under_earlier(&name, rotate::now());
+        }
     }
 
     /// Takes over what an earlier process left on the volumes and in the state.
@@ -202,6 +241,7 @@ impl Pipeline {
             group.adopt(&on_volume);
             group.note_move(now);
         }
+        self.adopt_holds();
         let snapshot = self.keeper.snapshot.borrow();
         self.generation = self.generation.max(snapshot.generation);
         self.unconfirmed = snapshot.unconfirmed.clone();
@@ -265,6 +305,7 @@ fn build_stores(
     config: &Config,
     keeper: &Rc<Keeper>,
     key: &Rc<DigestKey>,
+    rolls: &mut Rolls,
     failures: &mut Vec<Report>,
 ) -> BTreeMap<StoreName, Slot> {
     let used = used_secrets(config);
@@ -275,10 +316,11 @@ fn build_stores(
         let keep = Rc::clone(keeper);
         let record: Record = Box::new(move |store, session| {
             let session = session.duplicate();
-            keep.update(|s| drop(s.sessions.insert(store.clone(), session))).map_err(drop)
+            keep.update(|s| s.sessions.entry(store.clone()).or_default().push(session))
+                .map_err(drop)
         });
-        match Store::build(name, kind, Rc::clone(key), keeper.session(name), record) {
-            Ok(store) => drop(stores.insert(name.clone(), Slot::new(store))),
+        match Store::build(name, kind, Rc::clone(key), keeper.sessions(name), record) {
+            Ok(store) => drop(stores.insert(name.clone(), Slot::new(store, rolls.roll()))),
             Err(error) => failures.push(error.report()),
         }
     }
@@ -304,12 +346,18 @@ fn tellers(
     tellers
 }
 
-fn tracked(config: &Config, keeper: &Keeper, now: Timestamp) -> BTreeMap<SecretName, Tracked> {
+fn tracked(
+    config: &Config,
+    keeper: &Keeper,
+    now: Timestamp,
+    failures: &mut Vec<Report>,
+) -> BTreeMap<SecretName, Tracked> {
     let used = used_secrets(config);
     let snapshot = keeper.snapshot.borrow();
     let secrets = config.secrets.iter().filter(|(name, _)| used.contains(name));
     let tracked = secrets.map(|(name, secret)| {
         let mut tracked = Tracked::new(secret.clone(), now);
+        failures.extend(tracked.open_files().err());
         tracked.seen = snapshot.delivered.get(name).cloned();
         tracked.refused = snapshot.refused.get(name).cloned();
         (name.clone(), tracked)

@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub good: Files,
     /// What they were made of.
     pub made_of: Ingredients,
+    /// What the files on the volume are made of, as far as this process knows.
+    pub shown: Ingredients,
     /// What was good before, for a roll-back.
     pub before: Option<Made>,
     /// The generation in which it moved last.
@@ -88,6 +90,7 @@ impl Group {
             config,
             good: Files::new(),
             made_of: Ingredients::new(),
+            shown: Ingredients::new(),
             before: None,
             since: 0,
             pending: false,
@@ -130,6 +133,9 @@ impl Group {
         self.refused = None;
         if same(&self.good, &made.files) {
             self.made_of = made.of;
+            if !self.pending {
+                self.shown = self.made_of.clone();
+            }
             return;
         }
         let delivered = self.is_delivered();
@@ -140,6 +146,21 @@ impl Group {
         }
         self.pending = true;
         self.rolling_back = false;
+    }
+
+    /// Notes that its newest good files are on the volume.
+    pub fn published(&mut self) {
+        self.pending = false;
+        self.shown = self.made_of.clone();
+    }
+
+    /// Takes its files away: a secret that they need is gone, and the config wants it so.
+    pub fn withdraw(&mut self) {
+        self.pending |= !self.good.is_empty();
+        self.good = Files::new();
+        self.made_of = Ingredients::new();
+        self.before = None;
+        self.moved = None;
     }
 
     /// Goes back to the files before. Gives what they and the refused ones were made of.

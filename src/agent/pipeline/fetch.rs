@@ -1,19 +1,22 @@
-//! Steps 1 and 2: ask every secret that is due, and note what came back.
+//! Steps 1 and 2: what is due is asked for, and what came back is noted.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::agent::config::SecretRef;
+use crate::agent::config::{OnDelete, Parameters, SecretRef};
 use crate::agent::observe::{Event, FetchResult, log_report as say_error};
-use crate::agent::rotate::{self, Line, Timestamp};
-use crate::agent::store::{Answer, Retry, Scope, Store, StoreError, Wanted};
+use crate::agent::reason::Reason;
+use crate::agent::rotate::{self, Line, Roll, Timestamp};
+use crate::agent::store::{Answer, Fetched, Retry, Scope, Store, StoreError, Wanted};
 use crate::secret::{SecretName, StoreName};
 
-use super::Pipeline;
+use super::sessions::Terms;
 use super::tracked::Tracked;
 use super::watch::Stamped;
+use super::{Mode, Pipeline};
 
 /// A store and whether it may be asked now.
 pub(super) struct Slot {
@@ -21,83 +24,153 @@ pub(super) struct Slot {
     pub store: Rc<Store>,
     /// Who may ask it now.
     pub line: Line,
+    /// Our logins there, and how long they live.
+    pub terms: Terms,
     /// The file of a local store, as it was last looked at.
     pub stamped: Option<Stamped>,
 }
 
 impl Slot {
     /// A store that nobody asked yet.
-    pub fn new(store: Store) -> Slot {
+    pub fn new(store: Store, roll: Roll) -> Slot {
         let stamped = store.watch().map(Stamped::of);
-        Slot { store: Rc::new(store), line: Line::default(), stamped }
+        let terms = Terms::adopt(&store.sessions(), roll);
+        Slot { store: Rc::new(store), line: Line::default(), terms, stamped }
     }
 }
 
 /// A request's end.
-pub(super) struct Answered {
-    secret: SecretName,
-    from: SecretRef,
-    result: Result<Answer, StoreError>,
+pub(super) enum Answered {
+    /// A secret was asked for.
+    Secret {
+        /// Which.
+        secret: SecretName,
+        /// As what: the config may have changed meanwhile.
+        as_what: Box<(SecretRef, Parameters)>,
+        /// What came.
+        result: Result<Fetched, StoreError>,
+    },
+    /// More time for a lease, or its end.
+    Hold(super::leases::HoldAnswered),
+    /// Something about a login.
+    Session(super::sessions::SessionAnswered),
 }
 
-/// A request on its way.
-pub(super) type Request = LocalBoxFuture<'static, Answered>;
+/// A request on its way to a store.
+pub(super) type Request = LocalBoxFuture<'static, (StoreName, Answered)>;
 
 impl Pipeline {
-    /// Starts requests at every store that is open and has secrets that are due.
-    pub(super) fn ask(&mut self, now: Timestamp) -> Vec<Request> {
+    /// Starts requests at every store that is open and has something due: what keeps alive what is
+    /// here comes first, then what is new, then what is given back.
+    pub(super) fn ask(&mut self, now: Timestamp, mode: Mode) -> Vec<Request> {
         let mut requests = Vec::new();
-        for (name, slot) in &mut self.stores {
-            while slot.line.is_free(now) {
-                let Some((secret, tracked)) = first_due(&mut self.secrets, name, now) else {
-                    break;
-                };
-                slot.line.asked();
-                tracked.asked = true;
-                tracked.due = None;
-                requests.push(request(&slot.store, secret, tracked, now));
+        let names: Vec<StoreName> = self.stores.keys().cloned().collect();
+        for name in names {
+            while self.stores.get(&name).is_some_and(|slot| slot.line.is_free(now)) {
+                let request = self
+                    .tend_session(&name, now)
+                    .or_else(|| self.renew_due(&name, now))
+                    .or_else(|| self.fetch_due(&name, now, mode))
+                    .or_else(|| self.give_back_due(&name, now));
+                let Some(request) = request else { break };
+                if let Some(slot) = self.stores.get_mut(&name) {
+                    slot.line.asked();
+                }
+                requests.push(request);
             }
         }
         requests
     }
 
-    /// Takes what a request brought: a value, the same one, or a failure and when to try again.
-    pub(super) fn note(&mut self, answered: Answered, now: Timestamp) {
-        let Answered { secret, from, result } = answered;
-        let store = from.store.clone();
-        let roll = self.rolls.roll();
-        if let Some(slot) = self.stores.get_mut(&store) {
-            let failure = result.as_ref().err().map(|error| (error.scope(), error.retry()));
-            slot.line.heard(failure, now, roll);
-        }
-        let outcome = result.as_ref().map_or_else(|error| error.reason().word(), |_| "ok");
-        self.observe.say(&Event::Asked { store: &store, outcome });
-        // The config may have changed meanwhile: this answer is another path's then.
-        if self.secrets.get(&secret).is_none_or(|tracked| tracked.config.from != from) {
-            return;
-        }
-        match result {
-            Ok(answer) => self.note_answer(&secret, answer, now),
-            Err(error) => self.note_failure(&secret, &error, now),
+    fn fetch_due(&mut self, name: &StoreName, now: Timestamp, mode: Mode) -> Option<Request> {
+        let keeps = mode == Mode::Stay || self.keeper.keeps();
+        loop {
+            let (secret, tracked) = first_due(&mut self.secrets, name, now)?;
+            let store = Rc::clone(&self.stores.get(name)?.store);
+            tracked.asked = true;
+            tracked.due = None;
+            match tracked.files() {
+                Ok(files) => {
+                    let leases = keeps || tracked.config.allow_expiry;
+                    return Some(request(store, name.clone(), secret, tracked, files, leases, now));
+                }
+                Err(report) => {
+                    let roll = self.rolls.roll();
+                    tracked.failed(report.clone(), true, now);
+                    tracked.due = Some(tracked.backoff.failed(Retry::Transient, now, roll));
+                    self.observe
+                        .say(&Event::FetchFailed { secret: &secret, reason: report.reason });
+                    say_error(&report);
+                }
+            }
         }
     }
 
-    fn note_answer(&mut self, name: &SecretName, answer: Answer, now: Timestamp) {
+    /// Takes what a request brought.
+    pub(super) fn note(&mut self, (store, answered): (StoreName, Answered), now: Timestamp) {
+        let failed = match &answered {
+            Answered::Secret { result, .. } => result.as_ref().err(),
+            Answered::Hold(answered) => answered.error(),
+            Answered::Session(answered) => answered.error(),
+        };
+        let outcome = failed.map_or("ok", |error| error.reason().word());
+        let failure = failed.map(|error| (error.scope(), error.retry()));
+        let roll = self.rolls.roll();
+        if let Some(slot) = self.stores.get_mut(&store) {
+            slot.line.heard(failure, now, roll);
+        }
+        self.observe.say(&Event::Asked { store: &store, outcome });
+        self.note_sessions(&store, now);
+        match answered {
+            Answered::Secret { secret, as_what, result } => {
+                let same = |tracked: &Tracked| {
+                    tracked.config.from == as_what.0 && tracked.config.with == as_what.1
+                };
+                // The config may have changed meanwhile: this answer is another path's then.
+                if self.secrets.get(&secret).is_some_and(same) {
+                    match result {
+                        Ok(fetched) => self.note_answer(&secret, fetched, now),
+                        Err(error) => self.note_failure(&secret, &error, now),
+                    }
+                } else if let Ok(Fetched { answer: Answer::Moved(value), .. }) = result {
+                    self.hold(&secret, &store, Rc::new(value), now);
+                }
+            }
+            Answered::Hold(answered) => self.note_hold(answered, now),
+            Answered::Session(answered) => self.note_session(&store, answered, now),
+        }
+    }
+
+    fn note_answer(&mut self, name: &SecretName, fetched: Fetched, now: Timestamp) {
         let Some(tracked) = self.secrets.get_mut(name) else { return };
         tracked.asked = false;
+        tracked.rhythm = fetched.rhythm;
         let first = tracked.answered.is_none();
-        let result = match answer {
+        let result = match fetched.answer {
             Answer::Unmoved => {
                 tracked.unmoved(now);
                 FetchResult::Unmoved
             }
             Answer::Moved(secret) => tracked.moved(secret, now),
         };
-        tracked.due = rotate::next(tracked.pace(), first, now, self.phase, self.rolls.roll());
+        let pace = tracked.pace(rotate::unix_now());
+        tracked.due = rotate::next(pace, first, now, self.phase, self.rolls.roll());
         let version = tracked.seen.as_ref();
         self.observe.say(&Event::Fetched { secret: name, result, version });
+        let made = (result == FetchResult::Moved && tracked.is_minted()).then(|| {
+            let store = tracked.config.from.store.clone();
+            (store, tracked.latest.clone())
+        });
+        if let Some((store, Some(value))) = made {
+            self.hold(name, &store, value, now);
+        }
         match result {
-            FetchResult::Moved => self.note_move(name, now),
+            FetchResult::Moved => {
+                self.note_move(name, now);
+                if self.is_in_a_hurry(name, now) {
+                    self.settle.hurry(now.after(HURRY));
+                }
+            }
             // A group may have waited for exactly this answer.
             FetchResult::Unmoved | FetchResult::Refused if self.waits_for(name) => {
                 self.settle.changed(now);
@@ -117,9 +190,13 @@ impl Pipeline {
             Scope::Store => now,
             Scope::Secret => tracked.backoff.failed(retry, now, roll),
         });
+        let removes = tracked.config.on_delete == OnDelete::Remove;
         self.observe.say(&Event::FetchFailed { secret: name, reason: report.reason });
         if !known {
             say_error(&report);
+        }
+        if removes && report.reason == Reason::SecretDeleted {
+            self.withdraw(name);
         }
         self.settle.changed(now);
     }
@@ -130,6 +207,9 @@ impl Pipeline {
         groups.any(|group| group.config.secrets.contains(name))
     }
 }
+
+/// How long other changes are waited for when a lease that is in use is about to end.
+const HURRY: Duration = Duration::from_millis(100);
 
 /// Of the secrets of a store that are due, the one that is due longest.
 fn first_due<'a>(
@@ -144,13 +224,22 @@ fn first_due<'a>(
     Some((name.clone(), tracked))
 }
 
-fn request(store: &Rc<Store>, secret: SecretName, tracked: &Tracked, now: Timestamp) -> Request {
-    let store = Rc::clone(store);
+fn request(
+    store: Rc<Store>,
+    name: StoreName,
+    secret: SecretName,
+    tracked: &Tracked,
+    files: BTreeMap<String, crate::secret::SecretBytes>,
+    leases: bool,
+    now: Timestamp,
+) -> Request {
     let (from, engine) = (tracked.config.from.clone(), tracked.config.engine);
+    let with = tracked.config.with.clone();
     let have = tracked.have().cloned();
     Box::pin(async move {
-        let wanted = Wanted { from: &from, engine, have: have.as_ref(), now: now.0 };
+        let (have, now) = (have.as_ref(), now.0);
+        let wanted = Wanted { from: &from, engine, have, with: &with, files: &files, leases, now };
         let result = store.fetch(wanted).await;
-        Answered { secret, from, result }
+        (name, Answered::Secret { secret, as_what: Box::new((from, with)), result })
     })
 }

@@ -197,10 +197,7 @@ impl Pipeline {
     /// Whether the files before the newest ones of a group are at hand and still good.
     fn can_roll_back(&self, group: usize) -> bool {
         let Some(group) = self.groups.get(group) else { return false };
-        let no_lease = |name| {
-            let latest = self.secrets.get(name).and_then(|secret| secret.latest.as_ref());
-            latest.is_none_or(|latest| latest.lease.is_none())
-        };
+        let no_lease = |name| self.secrets.get(name).is_none_or(|secret| !secret.is_minted());
         group.before.is_some() && group.config.secrets.iter().all(no_lease)
     }
 
@@ -241,7 +238,7 @@ impl Pipeline {
 }
 
 /// Whether a hook is concerned by a group.
-fn waits_for(hook: &HookConfig, group: &Group) -> bool {
+pub(super) fn waits_for(hook: &HookConfig, group: &Group) -> bool {
     hook.when.is_empty()
         || hook.when.iter().any(|trigger| match trigger {
             Trigger::File(file) => group.config.files.contains(file),

@@ -56,6 +56,12 @@ impl Pipeline {
                 self.secrets.values_mut().filter(of_store).for_each(|t| t.due = Some(now));
             }
         }
+        for tracked in self.secrets.values_mut() {
+            let moved = tracked.doors.iter_mut().map(|(_, door, stamped)| stamped.moved(door));
+            if moved.fold(false, |any, moved| any | moved) && !tracked.asked {
+                tracked.due = Some(now);
+            }
+        }
         if let Some(source) = &mut self.source
             && source.stamped.moved(&source.door)
         {
@@ -102,12 +108,21 @@ impl Pipeline {
                 return;
             }
         };
+        // What the volumes show was made by the old config until everything is published.
+        let shown = self.groups.iter().flat_map(|group| group.shown.values());
+        let shown: Vec<_> = shown.filter_map(|(_, secret)| secret.clone()).collect();
+        self.lingering.extend(shown);
         let mut old = std::mem::take(&mut self.secrets);
         let used = super::build::used_secrets(&new);
         for (name, config) in new.secrets.iter().filter(|(name, _)| used.contains(name)) {
-            let kept = old.remove(name).filter(|old| old.config.from == config.from);
+            let kept = old
+                .remove(name)
+                .filter(|old| old.config.from == config.from && old.config.with == config.with);
             let mut tracked = kept.unwrap_or_else(|| Tracked::new(config.clone(), now));
             tracked.config = config.clone();
+            if let Err(report) = tracked.open_files() {
+                say_error(&report);
+            }
             self.secrets.insert(name.clone(), tracked);
         }
         let shown: BTreeMap<_, _> =

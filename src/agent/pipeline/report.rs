@@ -1,8 +1,9 @@
 //! Step 7: how things stand, for probes and people, and what a restart needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use crate::agent::config::Then;
+use crate::agent::config::{OnDelete, Then};
 use crate::agent::observe::{Event, Protections, SecretStatus, Status, log_report as say_error};
 use crate::agent::reason::Reason;
 use crate::agent::rotate::Timestamp;
@@ -11,6 +12,7 @@ use crate::secret::SecretName;
 
 use super::Pipeline;
 use super::compose::Group;
+use super::holds::Hold;
 use super::tracked::Tracked;
 
 impl Pipeline {
@@ -22,7 +24,7 @@ impl Pipeline {
             .map(|(name, secret)| (name.to_string(), self.secret_status(name, secret, now)))
             .collect();
         let reasons = self.reasons(now);
-        let ready = self.is_ready();
+        let ready = self.is_ready(now);
         let before = self.shown.replace((ready, reasons.clone()));
         if before.as_ref().is_none_or(|before| *before != (ready, reasons.clone())) {
             let reasons: Vec<Reason> = reasons.iter().copied().collect();
@@ -51,7 +53,9 @@ impl Pipeline {
         let doubted = secret.went_back.is_doubted().then_some(Reason::VersionWentBack);
         let rolled_back = secret.is_refused().then_some(Reason::RolledBack);
         let failed_for = failed.map(|(reason, _)| reason);
-        let reason = failed_for.or(refused).or(rolled_back).or(doubted).or(stale);
+        let ends = self.lease_ends(secret);
+        let ended = ends.is_some_and(|ends| ends <= now).then_some(Reason::LeaseEnded);
+        let reason = failed_for.or(refused).or(rolled_back).or(doubted).or(ended).or(stale);
         let next = secret.due.map(|due| {
             let gate =
                 self.stores.get(&secret.config.from.store).and_then(|slot| slot.line.opens());
@@ -62,23 +66,37 @@ impl Pipeline {
             reason: reason.or_else(|| secret.latest.is_none().then_some(Reason::Starting)),
             since: failed.map(|(_, since)| since),
             answered: secret.answered,
-            lease_ends: None,
+            lease_ends: ends,
             next,
         }
     }
 
-    fn is_stale(&self, secret: &Tracked, now: Timestamp) -> bool {
-        let limit = self.config.when_down.serve_stale_for;
+    pub(super) fn is_stale(&self, secret: &Tracked, now: Timestamp) -> bool {
+        self.stale_at(secret).is_some_and(|at| at < now)
+    }
+
+    /// When a secret is older than the config bears. One with a lease, a pinned version or dates of
+    /// its own is fresh as long as that lasts.
+    pub(super) fn stale_at(&self, secret: &Tracked) -> Option<Timestamp> {
+        let limit = self.config.when_down.serve_stale_for?;
         // What an earlier process delivered is at least as old as this one.
         let known = secret.answered.unwrap_or(secret.born);
-        limit.is_some_and(|limit| now.0.saturating_sub(known.0) > limit)
+        Some(known.after(limit).max(self.lease_ends(secret).unwrap_or_default()))
     }
 
     /// Every required file is delivered, and the last rotation was not refused. One failed fetch is
-    /// not unready, and with `then: keep` neither is a stale secret.
-    fn is_ready(&self) -> bool {
-        let Then::Keep = self.config.when_down.then;
+    /// not unready, and with `then: keep` neither is a stale secret. A deleted one is with
+    /// `on_delete: fail`.
+    fn is_ready(&self, now: Timestamp) -> bool {
+        let stale = self.config.when_down.then == Then::Unready
+            && self.secrets.values().any(|secret| self.is_stale(secret, now));
+        let deleted = |secret: &Tracked| {
+            let failure = secret.failure.as_ref().map(|failure| failure.report.reason);
+            secret.config.on_delete == OnDelete::Fail && failure == Some(Reason::SecretDeleted)
+        };
         self.started
+            && !stale
+            && !self.secrets.values().any(deleted)
             && !self.secrets.values().any(Tracked::is_refused)
             && self.groups.iter().all(|group| group.is_delivered() || self.is_optional(group))
             && self.carriers.values().all(|carrier| carrier.failure.is_none())
@@ -104,6 +122,10 @@ impl Pipeline {
         }
         let failures = self.secrets.values().filter_map(|secret| secret.failure.as_ref());
         reasons.extend(failures.map(|failure| failure.report.reason));
+        let over = |ends: Timestamp| ends <= now;
+        if self.secrets.values().any(|secret| self.lease_ends(secret).is_some_and(over)) {
+            reasons.insert(Reason::LeaseEnded);
+        }
         if self.secrets.values().any(|secret| self.is_stale(secret, now)) {
             reasons.insert(Reason::Stale);
         }
@@ -126,6 +148,12 @@ impl Pipeline {
         reasons
     }
 
+    fn is_newest(&self, hold: &Hold) -> bool {
+        let tracked = self.secrets.get(&hold.secret);
+        let latest = tracked.and_then(|tracked| tracked.latest.as_ref());
+        latest.is_some_and(|latest| Rc::ptr_eq(latest, &hold.value))
+    }
+
     /// Keeps what a restart needs. A state that can't be written is reported, and does not stop
     /// anything.
     pub(super) fn save(&mut self) {
@@ -139,7 +167,17 @@ impl Pipeline {
         };
         let delivered = versions(|secret| secret.seen.as_ref());
         let refused = versions(|secret| secret.refused.as_ref());
+        // A token that was given is read where it is given.
+        let sessions = self.stores.iter().filter_map(|(name, slot)| {
+            let ours = slot.store.sessions().into_iter().filter(|session| !session.given);
+            let ours: Vec<_> = ours.collect();
+            (!ours.is_empty()).then(|| (name.clone(), ours))
+        });
+        let sessions: BTreeMap<_, _> = sessions.collect();
+        let holds: Vec<_> = self.holds.iter().map(|hold| hold.held(self.is_newest(hold))).collect();
         let saved = self.keeper.update(|snapshot| {
+            snapshot.sessions = sessions;
+            snapshot.holds = holds;
             snapshot.generation = generation;
             snapshot.unconfirmed = unconfirmed;
             snapshot.delivered = delivered;

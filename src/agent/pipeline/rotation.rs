@@ -127,6 +127,19 @@ impl Pipeline {
         Ok(Made { of: of.collect(), files })
     }
 
+    /// A secret was deleted, and its files go with it.
+    pub(super) fn withdraw(&mut self, name: &SecretName) {
+        if let Some(tracked) = self.secrets.get_mut(name) {
+            tracked.latest = None;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.config.secrets.contains(name)) {
+            group.withdraw();
+            if let Some(carrier) = self.carriers.get_mut(&group.config.volume) {
+                carrier.dirty = true;
+            }
+        }
+    }
+
     fn accept(&mut self, index: usize, made: Made) {
         let mut notices = self.tellers.iter().flat_map(|t| t.telling.iter().chain(&t.next));
         let unconfirmed = notices.any(|notice| notice.groups.contains(&index));
@@ -171,7 +184,7 @@ impl Pipeline {
             }
         }
         let published = |group: &&mut Group| rotation.published.contains(&group.config.volume);
-        self.groups.iter_mut().filter(published).for_each(|group| group.pending = false);
+        self.groups.iter_mut().filter(published).for_each(Group::published);
         if rotation.swapped {
             self.generation = generation;
             let moved = rotation.groups.iter().filter_map(|&index| self.groups.get(index));

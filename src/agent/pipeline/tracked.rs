@@ -1,12 +1,20 @@
 //! One secret as the pipeline knows it: the newest value, when it was asked for, what is wrong.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::agent::config::SecretConfig;
+use crate::agent::config::{Parameters, SecretConfig};
 use crate::agent::observe::FetchResult;
-use crate::agent::reason::Report;
+use crate::agent::reason::{Reason, Report, system_word};
 use crate::agent::rotate::{Backoff, Pace, Timestamp, WentBack};
-use crate::secret::{Secret, Version};
+use crate::agent::store::Rhythm;
+use crate::sandbox::door::Door;
+use crate::secret::{Secret, SecretBytes, Version};
+
+use super::watch::Stamped;
 
 /// What is wrong with a secret, and since when.
 #[derive(Clone, Debug)]
@@ -43,7 +51,14 @@ pub(super) struct Tracked {
     pub backoff: Backoff,
     /// Whether a lower version than the one delivered is to be believed.
     pub went_back: WentBack,
+    /// What makes it change, as the last answer had it.
+    pub rhythm: Rhythm,
+    /// The files of its parameters, and how they were last looked at.
+    pub doors: Vec<(String, Door, Stamped)>,
 }
+
+/// Bytes that the file of a parameter may have: a certificate request or a ciphertext has a few KiB.
+const MAX_PARAMETER: usize = 1024 * 1024;
 
 impl Tracked {
     /// A secret that nobody asked for yet; it is due at once.
@@ -60,14 +75,59 @@ impl Tracked {
             failure: None,
             backoff: Backoff::default(),
             went_back: WentBack::default(),
+            rhythm: Rhythm::Unknown,
+            doors: Vec::new(),
         }
     }
 
-    /// When it is asked for again after an answer.
-    pub fn pace(&self) -> Pace {
-        match self.config.from.version {
-            Some(_) => Pace::Pinned,
-            None => Pace::Poll { refresh: self.config.refresh },
+    /// Opens the directories of its parameters' files.
+    pub fn open_files(&mut self) -> Result<(), Report> {
+        let mut doors = Vec::new();
+        for (name, path) in &self.config.with.files {
+            let door = Door::open(path).map_err(|error| unreadable(path, error.kind()))?;
+            let stamped = Stamped::of(&door);
+            doors.push((name.clone(), door, stamped));
+        }
+        self.doors = doors;
+        Ok(())
+    }
+
+    /// What stands in its parameters' files now.
+    pub fn files(&self) -> Result<BTreeMap<String, SecretBytes>, Report> {
+        let read = |(name, door, _): &(String, Door, Stamped)| {
+            let content = door.read(MAX_PARAMETER);
+            let content = content.map_err(|error| unreadable(door.path(), error.kind()))?;
+            Ok((name.clone(), SecretBytes::from(content)))
+        };
+        self.doors.iter().map(read).collect()
+    }
+
+    /// Whether each asking makes a new one, so that what is here is kept and used while it is good.
+    pub fn is_minted(&self) -> bool {
+        let leased = self.latest.as_ref().is_some_and(|latest| latest.lease.is_some());
+        leased || self.is_made_for_a_request()
+    }
+
+    /// Whether it is made for parameters and not only computed from them.
+    fn is_made_for_a_request(&self) -> bool {
+        let computed = self.config.from.path.split('/').any(|part| part == "decrypt");
+        !self.config.with.is_empty() && !computed
+    }
+
+    /// When it is asked for again after an answer at `unix_now`. A lease has a life of its own.
+    pub fn pace(&self, unix_now: i64) -> Pace {
+        let leased = self.latest.as_ref().is_some_and(|latest| latest.lease.is_some());
+        match self.rhythm {
+            _ if leased || self.config.from.version.is_some() => Pace::Pinned,
+            Rhythm::Turns(left) => Pace::Turns { left },
+            Rhythm::Dated { from, until } => {
+                let span = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+                Pace::Dated {
+                    life: span(until.saturating_sub(from)),
+                    age: span(unix_now.saturating_sub(from)),
+                }
+            }
+            Rhythm::Unknown => Pace::Poll { refresh: self.config.refresh },
         }
     }
 
@@ -89,7 +149,8 @@ impl Tracked {
     /// Whether the store has to be asked again to know that it did not move since `at`.
     pub fn must_be_asked_since(&self, at: Timestamp) -> bool {
         let pinned = self.config.from.version.is_some();
-        !pinned && self.answered.is_none_or(|answered| answered < at)
+        let made = self.latest.is_some() && self.is_minted();
+        !pinned && !made && self.answered.is_none_or(|answered| answered < at)
     }
 
     /// The version that a probe compares with; none before the first value.
@@ -117,7 +178,9 @@ impl Tracked {
             return FetchResult::Refused;
         }
         self.refused = None;
-        if self.latest.as_ref().is_some_and(|latest| latest.version == secret.version) {
+        // The same words under a new lease are another secret: the old one ends.
+        let same = |latest: &Rc<Secret>| latest.version == secret.version;
+        if secret.lease.is_none() && self.latest.as_ref().is_some_and(same) {
             return FetchResult::Unmoved;
         }
         self.latest = Some(Rc::new(secret));
@@ -136,4 +199,23 @@ impl Tracked {
         self.refused = Some(version);
         self.latest = before;
     }
+}
+
+/// What stands in the files of parameters, for a command that asks once.
+pub fn parameter_files(with: &Parameters) -> Result<BTreeMap<String, SecretBytes>, Report> {
+    let read = |(name, path): (&String, &PathBuf)| {
+        let content = Door::open(path).and_then(|door| door.read(MAX_PARAMETER));
+        let content = content.map_err(|error| unreadable(path, error.kind()))?;
+        Ok((name.clone(), SecretBytes::from(content)))
+    };
+    with.files.iter().map(read).collect()
+}
+
+fn unreadable(path: &Path, kind: ErrorKind) -> Report {
+    Report::new(
+        Reason::ParameterUnreadable,
+        format!("can't read the parameter in `{}`", path.display()),
+        system_word(kind),
+    )
+    .hint("mount the file there, readable for this user; it holds at most 1 MiB")
 }

@@ -13,11 +13,18 @@ const JITTER: f64 = 0.05;
 const REPLACE: [f64; 2] = [0.85, 0.90];
 /// A renewal that failed again and again is given up here, and something new is asked for.
 const LAST_CALL: f64 = 0.90;
+/// In a life of seconds earlier, for the room that a rotation needs; but renewals come first.
+const LAST_CALL_LEAST: f64 = 0.80;
 /// A renewal that grants less than this part of the first grant was cut by a maximum: it stopped
 /// growing.
 const GROWS: f64 = 0.9;
-/// Less than this part of the first grant is no life that is worth waiting in.
-const WORTH: f64 = 0.5;
+/// What stopped growing is replaced when as much is left as when it would have been renewed.
+const LEAD: f64 = 1.0 - RENEW;
+/// What a rotation needs, from the answer to the last reader: changes settle for 1 s, and generations
+/// come no closer than 2 s. A life of seconds is replaced early enough for that, …
+const ROOM: Duration = Duration::from_secs(3);
+/// … but not before this part of it is over, or nothing would ever be in use.
+const SHORT: f64 = 0.4;
 
 /// What lives: they differ in what happens when they can't be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,20 +130,28 @@ impl Life {
             return Some((self.at.after(share(last, around)), Step::Renew));
         }
         let first = self.first.unwrap_or(last);
-        let part = if self.renewable && last < share(first, WORTH) {
-            0.0
-        } else if self.renewable || kind == Kind::Token {
-            around
+        let wait = if self.renewable {
+            // It was cut by a maximum: as much time as a renewal would have had.
+            last.saturating_sub(share(first, LEAD + JITTER * roll.value()).max(ROOM))
+        } else if kind == Kind::Token {
+            with_room(share(last, around), last)
         } else {
-            REPLACE[0] + (REPLACE[1] - REPLACE[0]) * roll.value()
+            with_room(share(last, REPLACE[0] + (REPLACE[1] - REPLACE[0]) * roll.value()), last)
         };
-        Some((self.at.after(share(last, part)), Step::Replace))
+        Some((self.at.after(wait), Step::Replace))
     }
 
     /// When a life whose renewals fail is replaced all the same.
     pub fn last_call(&self) -> Option<Timestamp> {
-        Some(self.at.after(share(self.last?, LAST_CALL)))
+        let last = self.last?;
+        let early = last.saturating_sub(ROOM).max(share(last, LAST_CALL_LEAST));
+        Some(self.at.after(share(last, LAST_CALL).min(early)))
     }
+}
+
+/// As much of `wait` as leaves room for a rotation before a life of `last` is over.
+fn with_room(wait: Duration, last: Duration) -> Duration {
+    wait.min(last.saturating_sub(ROOM).max(share(last, SHORT)))
 }
 
 #[cfg(test)]
@@ -213,8 +228,8 @@ mod tests {
                 "a renewal that was cut",
                 renewed(400),
                 Lease,
-                Some((1646.7, Replace)),
-                Some((1686.7, Replace)),
+                Some((1600.0, Replace)),
+                Some((1570.0, Replace)),
             ),
             (
                 "a renewal that brought nothing",
@@ -229,6 +244,20 @@ mod tests {
                 Token,
                 Some((1400.0, Replace)),
                 Some((1400.0, Replace)),
+            ),
+            (
+                "a lease of seconds",
+                Life::new(Some(secs(6)), false, at(1000)),
+                Lease,
+                Some((1003.0, Replace)),
+                Some((1003.0, Replace)),
+            ),
+            (
+                "a lease of a second",
+                Life::new(Some(secs(1)), false, at(1000)),
+                Lease,
+                Some((1000.4, Replace)),
+                Some((1000.4, Replace)),
             ),
             ("no known end", life(None, true), Lease, Some((1185.0, Renew)), Some((1215.0, Renew))),
             ("no end at all", life(None, false), Token, None, None),

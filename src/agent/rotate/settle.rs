@@ -21,6 +21,11 @@ impl Settle {
         self.ends.get_or_insert(now.after(SETTLE));
     }
 
+    /// What changed can't wait: the window ends at `by`.
+    pub fn hurry(&mut self, by: Timestamp) {
+        self.ends = Some(self.ends.map_or(by, |ends| ends.min(by)));
+    }
+
     /// Ends the window before its time. Says whether there was one.
     pub fn close(&mut self) -> bool {
         self.ends.take().is_some()
@@ -56,5 +61,15 @@ mod tests {
         assert!(!settle.is_over(at(5000)), "one window ends once");
         settle.changed(at(5000));
         assert!(settle.is_over(at(6000)));
+    }
+
+    #[test]
+    fn what_cannot_wait_ends_the_window_early() {
+        let at = |millis| Timestamp(Duration::from_millis(millis));
+        let mut settle = Settle::default();
+        settle.changed(at(5000));
+        settle.hurry(at(5100));
+        settle.hurry(at(5200));
+        assert_eq!(settle.ends(), Some(at(5100)));
     }
 }

@@ -1,6 +1,7 @@
 //! The layout of the state's file: JSON, with every byte string in base64.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,13 +9,15 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::{Fault, Snapshot};
+use super::{Fault, Held, Snapshot};
 use crate::agent::store::Session;
-use crate::secret::{DIGEST_LEN, SecretBytes, SecretName, StoreName, Version};
+use crate::secret::{
+    DIGEST_LEN, Lease, Secret, SecretBytes, SecretName, SecretValue, StoreName, Version,
+};
 
 /// The layout that this version writes and reads. New members with a default don't raise it; what an
 /// older version would misunderstand does.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// The file's bytes, to be wiped by the caller. `boot` is the machine's id since it was started.
 pub(super) fn write(snapshot: &Snapshot, boot: Option<&str>) -> Result<Vec<u8>, Fault> {
@@ -33,6 +36,7 @@ pub(super) fn read(json: &[u8], boot: Option<&str>) -> Result<Snapshot, Fault> {
     if stored.boot.as_deref() != boot {
         // Only on a disk does a file outlive the boot whose clock its times were told by.
         snapshot.sessions.clear();
+        snapshot.holds.clear();
     }
     Ok(snapshot)
 }
@@ -57,7 +61,9 @@ struct Stored {
     #[serde(default)]
     digest_key: Option<Wiped>,
     #[serde(default)]
-    sessions: BTreeMap<String, StoredSession>,
+    sessions: BTreeMap<String, Vec<StoredSession>>,
+    #[serde(default)]
+    holds: Vec<StoredHold>,
     #[serde(default)]
     generation: u64,
     #[serde(default)]
@@ -72,11 +78,39 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 struct StoredSession {
+    serial: u64,
     token: Wiped,
+    first_ttl_ms: Option<u64>,
     ttl_ms: Option<u64>,
     renewable: bool,
     obtained_ms: u64,
     given: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredHold {
+    secret: String,
+    store: String,
+    /// The value as JSON.
+    value: Wiped,
+    version: StoredVersion,
+    lease: Option<StoredLease>,
+    first_ms: Option<u64>,
+    last_ms: Option<u64>,
+    at_ms: u64,
+    renewable: bool,
+    replace_at_ms: Option<u64>,
+    newest: bool,
+    leaving: bool,
+    leaving_at_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLease {
+    id: Wiped,
+    duration_ms: Option<u64>,
+    renewable: bool,
+    under: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,21 +148,25 @@ impl Stored {
                 .map(|(name, version)| (name.to_string(), StoredVersion::of(version)))
                 .collect()
         };
-        let sessions = snapshot.sessions.iter().map(|(name, session)| {
-            let stored = StoredSession {
+        let sessions = snapshot.sessions.iter().map(|(name, sessions)| {
+            let stored = sessions.iter().map(|session| StoredSession {
+                serial: session.serial,
                 token: Wiped(encode(&session.token)),
+                first_ttl_ms: session.first_ttl.map(millis),
                 ttl_ms: session.ttl.map(millis),
                 renewable: session.renewable,
                 obtained_ms: millis(session.obtained),
                 given: session.given,
-            };
-            (name.to_string(), stored)
+            });
+            (name.to_string(), stored.collect())
         });
         Stored {
             version: LAYOUT,
             boot: None,
             digest_key: snapshot.digest_key.as_ref().map(|key| Wiped(encode(key))),
             sessions: sessions.collect(),
+            // What can't be written as JSON is asked for again.
+            holds: snapshot.holds.iter().filter_map(StoredHold::of).collect(),
             generation: snapshot.generation,
             unconfirmed: snapshot.unconfirmed.clone(),
             delivered: versions(&snapshot.delivered),
@@ -144,14 +182,8 @@ impl Stored {
                 .map(|(name, version)| Some((SecretName::parse(name).ok()?, version.version()?)))
                 .collect::<Option<BTreeMap<_, _>>>()
         };
-        let sessions = self.sessions.iter().map(|(name, session)| {
-            let live = Session {
-                token: bytes(&session.token.0)?,
-                ttl: session.ttl_ms.map(Duration::from_millis),
-                renewable: session.renewable,
-                obtained: Duration::from_millis(session.obtained_ms),
-                given: session.given,
-            };
+        let sessions = self.sessions.iter().map(|(name, sessions)| {
+            let live = sessions.iter().map(StoredSession::session).collect::<Option<_>>()?;
             Some((StoreName::parse(name).ok()?, live))
         });
         let digest_key = match &self.digest_key {
@@ -161,11 +193,79 @@ impl Stored {
         Some(Snapshot {
             digest_key,
             sessions: sessions.collect::<Option<_>>()?,
+            holds: self.holds.iter().map(StoredHold::held).collect::<Option<_>>()?,
             generation: self.generation,
             unconfirmed: self.unconfirmed.clone(),
             delivered: versions(&self.delivered)?,
             refused: versions(&self.refused)?,
             origins: self.origins.clone(),
+        })
+    }
+}
+
+impl StoredSession {
+    fn session(&self) -> Option<Session> {
+        Some(Session {
+            serial: self.serial,
+            token: bytes(&self.token.0)?,
+            first_ttl: self.first_ttl_ms.map(Duration::from_millis),
+            ttl: self.ttl_ms.map(Duration::from_millis),
+            renewable: self.renewable,
+            obtained: Duration::from_millis(self.obtained_ms),
+            given: self.given,
+        })
+    }
+}
+
+impl StoredHold {
+    fn of(held: &Held) -> Option<StoredHold> {
+        let encode = |bytes: &SecretBytes| Wiped(BASE64_STANDARD.encode(bytes.expose()));
+        let lease = held.value.lease.as_ref().map(|lease| StoredLease {
+            id: encode(&lease.id),
+            duration_ms: lease.duration.map(millis),
+            renewable: lease.renewable,
+            under: lease.under,
+        });
+        Some(StoredHold {
+            secret: held.secret.to_string(),
+            store: held.store.to_string(),
+            value: encode(&held.value.value.to_json().ok()?),
+            version: StoredVersion::of(&held.value.version),
+            lease,
+            first_ms: held.first.map(millis),
+            last_ms: held.last.map(millis),
+            at_ms: millis(held.at),
+            renewable: held.renewable,
+            replace_at_ms: held.replace_at.map(millis),
+            newest: held.newest,
+            leaving: held.leaving.is_some(),
+            leaving_at_ms: held.leaving.flatten().map(millis),
+        })
+    }
+
+    fn held(&self) -> Option<Held> {
+        let lease = match &self.lease {
+            None => None,
+            Some(lease) => Some(Lease {
+                id: bytes(&lease.id.0)?,
+                duration: lease.duration_ms.map(Duration::from_millis),
+                renewable: lease.renewable,
+                under: lease.under,
+            }),
+        };
+        let value = SecretValue::from_json(bytes(&self.value.0)?.expose()).ok()?;
+        let value = Secret { value, version: self.version.version()?, lease };
+        Some(Held {
+            secret: SecretName::parse(&self.secret).ok()?,
+            store: StoreName::parse(&self.store).ok()?,
+            value: Rc::new(value),
+            first: self.first_ms.map(Duration::from_millis),
+            last: self.last_ms.map(Duration::from_millis),
+            at: Duration::from_millis(self.at_ms),
+            renewable: self.renewable,
+            replace_at: self.replace_at_ms.map(Duration::from_millis),
+            newest: self.newest,
+            leaving: self.leaving.then(|| self.leaving_at_ms.map(Duration::from_millis)),
         })
     }
 }

@@ -6,12 +6,13 @@ pub mod local;
 #[cfg(feature = "vault")]
 pub mod vault;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use error::{Retry, Scope, StoreError};
 
-use crate::agent::config::{Engine, SecretRef, StoreKind};
+use crate::agent::config::{Engine, Parameters, SecretRef, StoreKind};
 use crate::agent::reason::Report;
 use crate::sandbox::door::Door;
 use crate::secret::{DigestKey, Lease, Secret, SecretBytes, StoreName, Version};
@@ -19,13 +20,18 @@ use crate::secret::{DigestKey, Lease, Secret, SecretBytes, StoreName, Version};
 /// A login's outcome: what a restart needs to go on without another one.
 #[derive(Debug)]
 pub struct Session {
+    /// Which login of this pod at this store: each one has a higher number, and a token that was
+    /// given has one of its own.
+    pub serial: u64,
     /// The store's token.
     pub token: SecretBytes,
-    /// How long it lives from `obtained`; `None`: it has no end that we know of.
+    /// How long it was to live at first; `None`: it has no end that we know of.
+    pub first_ttl: Option<Duration>,
+    /// How long it lives from `obtained`.
     pub ttl: Option<Duration>,
     /// Whether the store would make it longer.
     pub renewable: bool,
-    /// When it was handed out, on the boot-time clock.
+    /// When it was handed out or renewed last, on the boot-time clock.
     pub obtained: Duration,
     /// Whether somebody else logged in for it; such a token is never revoked by us.
     pub given: bool,
@@ -41,6 +47,15 @@ impl Session {
     }
 }
 
+/// More time, as the store granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// How long from now; `None`: no end.
+    pub span: Option<Duration>,
+    /// Whether it can be renewed again.
+    pub renewable: bool,
+}
+
 /// Called right after a login and before any further request, so that no lease can exist under a
 /// token that nobody remembers. An error stops the login.
 pub type Record = Box<dyn Fn(&StoreName, &Session) -> Result<(), ()>>;
@@ -54,8 +69,53 @@ pub struct Wanted<'a> {
     pub engine: Option<Engine>,
     /// The version that is already here.
     pub have: Option<&'a Version>,
+    /// Parameters of the request.
+    pub with: &'a Parameters,
+    /// What stands in the files that parameters name.
+    pub files: &'a BTreeMap<String, SecretBytes>,
+    /// Whether somebody looks after a lease. If nobody does, one that comes is given back at once.
+    pub leases: bool,
     /// The boot-time clock.
     pub now: Duration,
+}
+
+impl<'a> Wanted<'a> {
+    /// A read of what is there, without anything special about it; a lease is given back.
+    pub fn plain(from: &'a SecretRef, with: &'a Parameters, now: Duration) -> Wanted<'a> {
+        const NO_FILES: &BTreeMap<String, SecretBytes> = &BTreeMap::new();
+        Wanted { from, engine: None, have: None, with, files: NO_FILES, leases: false, now }
+    }
+}
+
+/// What makes a secret change, as far as the answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhythm {
+    /// Nothing that we know of.
+    Unknown,
+    /// The store changes it by itself, in so long.
+    Turns(Duration),
+    /// It has dates of its own, in seconds since 1970.
+    Dated {
+        /// Its first moment.
+        from: i64,
+        /// Its last moment.
+        until: i64,
+    },
+}
+
+/// An answer, and what it says of the next one.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The answer.
+    pub answer: Answer,
+    /// What makes the secret change.
+    pub rhythm: Rhythm,
+}
+
+impl From<Answer> for Fetched {
+    fn from(answer: Answer) -> Fetched {
+        Fetched { answer, rhythm: Rhythm::Unknown }
+    }
 }
 
 /// What came back.
@@ -84,28 +144,28 @@ pub enum Store {
 impl Store {
     /// Opens the files that the store needs (identity, CA, keys). Nothing goes over the network.
     ///
-    /// `session` is what an earlier process logged in for, if its record was found.
+    /// `sessions` are what an earlier process logged in for, as far as its record was found.
     pub fn build(
         name: &StoreName,
         kind: &StoreKind,
         digest_key: Rc<DigestKey>,
-        session: Option<Session>,
+        sessions: Vec<Session>,
         record: Record,
     ) -> Result<Store, StoreError> {
         match kind {
             #[cfg(feature = "vault")]
             StoreKind::Vault(config) => {
-                let store = vault::VaultStore::build(name, config, digest_key, session, record)?;
+                let store = vault::VaultStore::build(name, config, digest_key, sessions, record)?;
                 Ok(Store::Vault(Box::new(store)))
             }
             #[cfg(feature = "local")]
             StoreKind::Local(config) => {
-                drop((session, record));
+                drop((sessions, record));
                 Ok(Store::Local(local::LocalStore::build(config, digest_key)?))
             }
             #[allow(unreachable_patterns, reason = "with every kind built in, none is left")]
             _ => {
-                drop((digest_key, session, record));
+                drop((digest_key, sessions, record));
                 Err(StoreError::KindMissing { store: name.clone() })
             }
         }
@@ -115,12 +175,87 @@ impl Store {
     ///
     /// After a 403 there is one new login (at most one a minute for the whole store) and one more
     /// try.
-    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Answer, StoreError> {
+    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Fetched, StoreError> {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => Ok(store.fetch(wanted).await?),
             #[cfg(feature = "local")]
-            Store::Local(ref store) => Ok(store.fetch(wanted)?),
+            Store::Local(ref store) => Ok(store.fetch(wanted)?.into()),
+        }
+    }
+
+    /// Whether the store would give a secret, without asking for it.
+    pub async fn may(
+        &self,
+        from: &SecretRef,
+        writes: bool,
+        now: Duration,
+    ) -> Result<(), StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.may(from, writes, now).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(()),
+        }
+    }
+
+    /// Asks for more time for a lease.
+    pub async fn renew(&self, lease: &Lease) -> Result<Granted, StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.renew(lease).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(Granted { span: None, renewable: false }),
+        }
+    }
+
+    /// Asks for more time for the login with that number.
+    pub async fn renew_session(&self, serial: u64, now: Duration) -> Result<Granted, StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.renew_session(serial, now).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(Granted { span: None, renewable: false }),
+        }
+    }
+
+    /// Logs in anew. The login before stays good, for what was made under it.
+    pub async fn log_in(&self, now: Duration) -> Result<(), StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.log_in(now).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(()),
+        }
+    }
+
+    /// Lets an earlier login go, and with it everything that was made under it.
+    pub async fn let_go(&self, serial: u64) -> Result<(), StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.let_go(serial).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(()),
+        }
+    }
+
+    /// The numbers of the logins that are good, in their order.
+    pub fn serials(&self) -> Vec<u64> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.serials(),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Vec::new(),
+        }
+    }
+
+    /// Copies of the logins that are good, the current one first: what a restart needs.
+    pub fn sessions(&self) -> Vec<Session> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.sessions(),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Vec::new(),
         }
     }
 

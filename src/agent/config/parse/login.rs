@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::decode::At;
 use super::super::mistake::{Mistake, Span};
 use super::super::model::{Login, TokenSource};
-use super::super::raw::{RawAppRole, RawLogin, RawRoleLogin, RawToken};
+use super::super::raw::{RawAppRole, RawCertLogin, RawLogin, RawRoleLogin, RawToken};
 use super::super::substitute::is_variable;
 use super::{Context, not_a_variable};
 
@@ -27,7 +27,7 @@ impl Context<'_> {
         .filter_map(|(name, span)| Some((name, span?)))
         .collect();
         let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
-        let hint = "name exactly one of kubernetes, jwt, approle, token";
+        let hint = "name exactly one of kubernetes, jwt, approle, cert, token";
         match names.len() {
             0 if !raw.wrong.is_empty() => return None,
             0 => {
@@ -42,11 +42,11 @@ impl Context<'_> {
                 self.mistakes.push(Mistake::new(&login.span, what, names.join(" and "), hint));
             }
         }
-        for (method, span) in given.iter().filter(|(name, _)| matches!(*name, "cert" | "aws")) {
+        for (method, span) in given.iter().filter(|(name, _)| *name == "aws") {
             self.mistakes.push(Mistake::not_yet(
                 span,
                 format!("the login `{method}` is not there yet"),
-                "use kubernetes, jwt, approle or token",
+                "use kubernetes, jwt, approle, cert or token",
             ));
         }
         // Each that is given is checked, so that its mistakes are not found one try later.
@@ -61,7 +61,13 @@ impl Context<'_> {
         });
         let approle = raw.approle.as_ref().and_then(|given| self.approle(given));
         let token = raw.token.as_ref().and_then(|given| self.token(name, given));
-        kubernetes.or(jwt).or(approle).or(token)
+        let cert = raw.cert.as_ref().and_then(|given| self.cert_login(&given.value));
+        kubernetes.or(jwt).or(approle).or(cert).or(token)
+    }
+
+    fn cert_login(&mut self, raw: &RawCertLogin) -> Option<Login> {
+        let mount = self.mount(raw.mount.as_ref(), "cert")?;
+        Some(Login::Cert { role: raw.role.as_ref().map(|role| role.value.clone()), mount })
     }
 
     fn approle(&mut self, given: &At<RawAppRole>) -> Option<Login> {

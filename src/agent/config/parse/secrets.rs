@@ -58,9 +58,8 @@ impl Context<'_> {
         refresh: Option<Duration>,
     ) -> Option<SecretConfig> {
         let raw = &secret.value;
-        self.not_yet("with", raw.with.as_ref().map(|with| &with.span));
-        self.not_yet("allow_expiry", raw.allow_expiry.as_ref().map(|allow| &allow.span));
-        self.on_delete(raw);
+        let on_delete = self.on_delete(raw);
+        let with = raw.with.as_ref().map(|with| self.parameters(&with.value)).unwrap_or_default();
         let engine = raw.engine.as_ref().and_then(|engine| self.engine(engine));
         let asked = raw.refresh.as_ref();
         let asked = asked.map(|refresh| self.refresh(&format!("`{}`", name.shown), refresh));
@@ -85,7 +84,9 @@ impl Context<'_> {
             engine,
             refresh: asked.or(refresh).unwrap_or(REFRESH),
             optional: raw.optional.as_ref().is_some_and(|optional| optional.value),
-            on_delete: OnDelete::Keep,
+            on_delete,
+            allow_expiry: raw.allow_expiry.as_ref().is_some_and(|allow| allow.value),
+            with,
             from,
         })
     }
@@ -102,20 +103,18 @@ impl Context<'_> {
         }
     }
 
-    fn on_delete(&mut self, raw: &RawSecret) {
-        let Some(on_delete) = &raw.on_delete else { return };
+    fn on_delete(&mut self, raw: &RawSecret) -> OnDelete {
+        let Some(on_delete) = &raw.on_delete else { return OnDelete::Keep };
         match on_delete.value.as_str() {
+            "remove" => return OnDelete::Remove,
+            "fail" => return OnDelete::Fail,
             "keep" => {}
-            "remove" | "fail" => self.mistakes.push(Mistake::not_yet(
-                &on_delete.span,
-                format!("`on_delete: {}` is not there yet", on_delete.shown),
-                "write `on_delete: keep`: the last good file stays, and the deletion is reported",
-            )),
             _ => {
                 let known = ["keep", "remove", "fail"];
                 self.mistakes.push(choice("on_delete", on_delete, &known));
             }
         }
+        OnDelete::Keep
     }
 
     /// What a kind of store can't do.
@@ -143,12 +142,18 @@ impl Context<'_> {
                     );
                 }
                 for (key, span) in [
+                    ("with", raw.with.as_ref().map(|with| &with.span)),
                     ("engine", raw.engine.as_ref().map(|engine| &engine.span)),
                     ("lease", raw.lease.as_ref().map(|lease| &lease.span)),
                 ] {
                     if let Some(span) = span {
                         let what = format!("`{key}` has no meaning for a local store");
-                        note(span, &what, "only a Vault has engines and leases", "remove it");
+                        note(
+                            span,
+                            &what,
+                            "only a Vault has engines, parameters and leases",
+                            "remove it",
+                        );
                     }
                 }
             }
@@ -160,6 +165,14 @@ impl Context<'_> {
                         "the version of a Vault's secret is a number",
                         "key-value version 2 counts versions from 1",
                         "write for example `@3`, or leave it out for the newest",
+                    );
+                }
+                if from.version.is_some() && raw.with.is_some() {
+                    note(
+                        span,
+                        "what is made for a request has no versions",
+                        "`with` sends parameters, and each answer to them is new",
+                        "remove the `@` and what follows, or `with`",
                     );
                 }
                 if from.version.is_some() && matches!(engine, Some(Engine::Kv1 | Engine::Raw)) {

@@ -49,6 +49,7 @@ impl Context<'_> {
         secrets: &BTreeMap<SecretName, At<SecretConfig>>,
         files: &BTreeMap<FilePath, At<FileConfig>>,
         env: &BTreeMap<String, FieldRef>,
+        has_state: bool,
     ) {
         let in_files = files.values().flat_map(|file| file.value.secrets());
         let used: BTreeSet<&SecretName> =
@@ -61,15 +62,15 @@ impl Context<'_> {
                     "no file and no variable names it, so it is never fetched",
                     "use it, or remove it",
                 ));
-            } else if secret.value.leased {
+            } else if secret.value.leased && !secret.value.allow_expiry && !has_state {
                 self.warnings.push(
                     Mistake::new(
                         &secret.span,
-                        format!("the secret `{name}` comes with a lease"),
-                        "this version can't look after leases: it revokes them and refuses the answer",
-                        "wait for a version with leases; `lease: false` if this path has none",
+                        format!("the secret `{name}` comes with a lease, and there is no `state`"),
+                        "`init` refuses it, since nobody would renew it, and each restart of `run` takes out another one",
+                        "give `state: { path: … }` on a second tmpfs; for a Job that is over before the lease is, say `allow_expiry: true`",
                     )
-                    .because(Reason::LeaseUnexpected),
+                    .because(Reason::NoHandover),
                 );
             }
         }

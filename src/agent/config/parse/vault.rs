@@ -17,8 +17,22 @@ impl Context<'_> {
         let address = given(&raw.address, ["BAO_ADDR", "VAULT_ADDR"]);
         let namespace = given(&raw.namespace, ["BAO_NAMESPACE", "VAULT_NAMESPACE"]);
         let ca_file = given(&raw.ca_file, ["BAO_CACERT", "VAULT_CACERT"]);
-        let cert = given(&raw.client_cert_file, ["BAO_CLIENT_CERT", "VAULT_CLIENT_CERT"]);
-        let key = given(&raw.client_key_file, ["BAO_CLIENT_KEY", "VAULT_CLIENT_KEY"]);
+        // A login by certificate shows it in the handshake, like a certificate of the store itself.
+        let login_cert = raw.login.as_ref().and_then(|login| login.value.cert.as_ref());
+        let cert = login_cert
+            .and_then(|cert| cert.value.cert_file.clone())
+            .or_else(|| given(&raw.client_cert_file, ["BAO_CLIENT_CERT", "VAULT_CLIENT_CERT"]));
+        let key = login_cert
+            .and_then(|cert| cert.value.key_file.clone())
+            .or_else(|| given(&raw.client_key_file, ["BAO_CLIENT_KEY", "VAULT_CLIENT_KEY"]));
+        if let (Some(login), None, None) = (login_cert, &cert, &key) {
+            self.mistakes.push(Mistake::new(
+                &login.span,
+                format!("the cert login of store `{}` has no certificate", name.shown),
+                "the store knows us by the certificate that we show",
+                "add `cert_file` and `key_file`",
+            ));
+        }
         let client_cert = self.client_cert(name, cert, key);
         let ca_file = ca_file.map(|path| self.path(&path));
         let hosts = raw.redirect_hosts.iter().flat_map(|hosts| &hosts.value);

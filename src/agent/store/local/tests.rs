@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::agent::config::SecretRef;
+use crate::agent::config::{Parameters, SecretRef};
 use crate::secret::{FieldPath, SecretBytes, StoreName};
 
 struct Place {
@@ -48,7 +48,8 @@ fn ask(
         field,
         version: None,
     };
-    store.fetch(Wanted { from: &from, engine: None, have, now: Duration::ZERO })
+    let with = Parameters::default();
+    store.fetch(Wanted { have, ..Wanted::plain(&from, &with, Duration::ZERO) })
 }
 
 fn moved(result: Result<Answer, LocalError>) -> Secret {
@@ -172,7 +173,8 @@ fn there_are_no_versions_to_pin() {
         field: FieldPath::Whole,
         version: Some("3".into()),
     };
-    let wanted = Wanted { from: &from, engine: None, have: None, now: Duration::ZERO };
+    let with = Parameters::default();
+    let wanted = Wanted::plain(&from, &with, Duration::ZERO);
     assert_eq!(fault(place.store().fetch(wanted)), LocalFault::NoVersions { path: "db".into() });
 }
 

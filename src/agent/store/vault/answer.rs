@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::error::{Absence, Fault, Malformed};
+use super::rhythm;
 use crate::agent::config::Engine;
+use crate::agent::store::{Granted, Rhythm};
 use crate::secret::{JsonError, SecretBytes, SecretValue};
 
 /// Bytes that one value may have: 1 MiB of binary, once it is base64 as JSON demands.
@@ -33,6 +35,8 @@ pub(super) struct Reply {
 struct Envelope<'a> {
     request_id: Option<String>,
     lease_id: Option<String>,
+    lease_duration: Option<serde_json::Number>,
+    renewable: Option<bool>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     auth: Option<Auth>,
@@ -76,6 +80,10 @@ pub(super) struct Found {
     pub(super) version: Option<u64>,
     /// The lease's name, where there is one.
     pub(super) lease: Option<SecretBytes>,
+    /// What the lease was granted.
+    pub(super) granted: Granted,
+    /// What makes it change.
+    pub(super) rhythm: Rhythm,
 }
 
 /// A fresh login.
@@ -86,6 +94,13 @@ pub(super) struct Login {
     pub(super) renewable: bool,
 }
 
+impl Envelope<'_> {
+    fn granted(&self) -> Granted {
+        let span = self.lease_duration.as_ref().and_then(seconds);
+        Granted { span, renewable: self.renewable.unwrap_or_default() }
+    }
+}
+
 impl Reply {
     fn envelope(&self) -> Result<Envelope<'_>, Fault> {
         serde_json::from_slice(&self.body).map_err(|error| json(&error))
@@ -94,9 +109,17 @@ impl Reply {
     /// The secret in an answer with a good status.
     pub(super) fn found(&self, engine: Option<Engine>) -> Result<Found, Fault> {
         if let Some(value) = self.certificate()? {
-            return Ok(Found { value, version: None, lease: None });
+            let granted = Granted { span: None, renewable: false };
+            return Ok(Found {
+                value,
+                version: None,
+                lease: None,
+                granted,
+                rhythm: Rhythm::Unknown,
+            });
         }
         let envelope = self.envelope()?;
+        let granted = envelope.granted();
         let lease = envelope.lease_id.filter(|id| !id.is_empty()).map(SecretBytes::from);
         let enveloped = envelope.request_id.is_some();
         let (raw, version) = match (envelope.data, engine) {
@@ -110,12 +133,27 @@ impl Reply {
             }
             (None, _) => return Err(Fault::Malformed(Malformed::NoData)),
         };
-        let value = SecretValue::from_raw_json(raw)
+        let mut value = SecretValue::from_raw_json(raw)
             .map_err(|error| Fault::Malformed(Malformed::Json(error)))?;
         if largest(&value) > MAX_VALUE {
             return Err(Fault::TooLarge { limit: MAX_VALUE });
         }
-        Ok(Found { value, version, lease })
+        let rhythm = match version {
+            Some(_) => Rhythm::Unknown,
+            None => rhythm::of(&mut value),
+        };
+        Ok(Found { value, version, lease, granted, rhythm })
+    }
+
+    /// What a renewal of a lease (`auth: false`) or of a token brought.
+    pub(super) fn granted(&self, auth: bool) -> Result<Granted, Fault> {
+        let envelope = self.envelope()?;
+        if !auth {
+            return Ok(envelope.granted());
+        }
+        let auth = envelope.auth.ok_or(Fault::Malformed(Malformed::NoToken))?;
+        let span = auth.lease_duration.as_ref().and_then(seconds);
+        Ok(Granted { span, renewable: auth.renewable })
     }
 
     /// PKI hands certificates and lists of revoked ones out as they are. Nothing else without an
@@ -159,6 +197,18 @@ impl Reply {
             },
             _ => Err(no_data()),
         }
+    }
+
+    /// What we may do, by an answer of `sys/capabilities-self` about one path.
+    pub(super) fn capabilities(&self) -> Result<Vec<String>, Fault> {
+        #[derive(Deserialize)]
+        struct Capabilities {
+            capabilities: Vec<String>,
+        }
+        let no_data = || Fault::Malformed(Malformed::NoData);
+        let data = self.envelope()?.data.ok_or_else(no_data)?;
+        let capabilities: Capabilities = serde_json::from_str(data.get()).map_err(|e| json(&e))?;
+        Ok(capabilities.capabilities)
     }
 
     /// The newest version by an answer of `metadata/`, if it can surely be read.

@@ -29,7 +29,7 @@ pub struct VaultError {
 pub enum Who {
     /// As what a login made of us.
     Login {
-        /// `kubernetes`, `jwt` or `approle`.
+        /// `kubernetes`, `jwt`, `approle` or `cert`.
         method: &'static str,
         /// Where the method is mounted.
         mount: String,
@@ -156,6 +156,11 @@ pub enum Fault {
     },
     /// The path can't be asked for.
     Path,
+    /// What stands in the file of a parameter is not text.
+    ParameterNotText {
+        /// The parameter.
+        name: String,
+    },
     /// The version is not a number.
     VersionNotNumber,
     /// The path has no versions.
@@ -291,6 +296,7 @@ impl Fault {
             | Fault::Pem { .. }
             | Fault::NoRoots
             | Fault::Path
+            | Fault::ParameterNotText { .. }
             | Fault::VersionNotNumber
             | Fault::VersionUnknown => Reason::ConfigInvalid,
             Fault::Identity(error) => error.report().reason,

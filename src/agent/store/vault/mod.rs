@@ -7,10 +7,12 @@
 mod answer;
 mod dns;
 mod error;
+mod lease;
 mod read;
 mod redirect;
 mod report;
 mod request;
+mod rhythm;
 mod session;
 mod tls;
 mod wire;
@@ -31,8 +33,8 @@ pub use error::{
 };
 pub use wire::Patience;
 
-use super::{Answer, Record, Session, Wanted};
-use crate::agent::config::{Login, VaultConfig};
+use super::{Fetched, Granted, Record, Session, Wanted};
+use crate::agent::config::{Login, SecretRef, VaultConfig};
 use crate::agent::identity::Identity;
 use crate::secret::{DigestKey, Lease, SecretBytes, StoreName};
 
@@ -69,11 +71,11 @@ impl VaultStore {
         name: &StoreName,
         config: &VaultConfig,
         digest_key: Rc<DigestKey>,
-        session: Option<Session>,
+        sessions: Vec<Session>,
         record: Record,
     ) -> Result<VaultStore, VaultError> {
         let patience = Patience::default();
-        VaultStore::build_with(name, config, digest_key, session, record, patience)
+        VaultStore::build_with(name, config, digest_key, sessions, record, patience)
     }
 
     /// As [`VaultStore::build`], with other bounds on time: for tests of slow servers.
@@ -81,7 +83,7 @@ impl VaultStore {
         name: &StoreName,
         config: &VaultConfig,
         digest_key: Rc<DigestKey>,
-        session: Option<Session>,
+        mut sessions: Vec<Session>,
         record: Record,
         patience: Patience,
     ) -> Result<VaultStore, VaultError> {
@@ -102,7 +104,7 @@ impl VaultStore {
         let trust = tls.config().map_err(fail)?;
         let wire = wire::Wire::new(url, config.redirect_hosts.clone(), patience, trust);
         // A token that is given is read where it is given, and not taken from a record.
-        let session = session.filter(|session| !session.given && !identity.is_given());
+        sessions.retain(|session| !session.given && !identity.is_given());
         Ok(VaultStore {
             name: name.clone(),
             address: config.address.clone(),
@@ -114,7 +116,7 @@ impl VaultStore {
             record,
             wire: wire.map_err(fail)?,
             tls: RefCell::new(tls),
-            sessions: session::Sessions::adopt(session),
+            sessions: session::Sessions::adopt(sessions),
             sealed: Cell::new(false),
             turns: tokio::sync::Semaphore::new(MAX_REQUESTS),
             leased: RefCell::default(),
@@ -122,12 +124,62 @@ impl VaultStore {
     }
 
     /// Reads one secret; see [`super::Store::fetch`].
-    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Answer, VaultError> {
+    pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Fetched, VaultError> {
         let outcome = self.steps(wanted).await;
+        self.judged(&wanted.from.path, outcome)
+    }
+
+    /// Whether the policy allows what a fetch would do. A store that does not say is believed to.
+    pub async fn may(
+        &self,
+        from: &SecretRef,
+        writes: bool,
+        now: Duration,
+    ) -> Result<(), VaultError> {
+        let outcome = self.allows(&from.path, writes, now).await;
+        self.judged(&from.path, outcome)
+    }
+
+    /// Notes whether the store is sealed, and says whose request failed.
+    fn judged<T>(&self, path: &str, outcome: Result<T, Fault>) -> Result<T, VaultError> {
         if let Err(Fault::Sealed) = &outcome {
             self.sealed.set(true);
         }
-        outcome.map_err(|fault| self.error(&wanted.from.path, fault))
+        outcome.map_err(|fault| self.error(path, fault))
+    }
+
+    /// Asks for more time for a lease, with the token that it was made under.
+    pub async fn renew(&self, lease: &Lease) -> Result<Granted, VaultError> {
+        let outcome = self.renew_by_name(lease).await;
+        self.judged("sys/leases/renew", outcome)
+    }
+
+    /// Asks for more time for the token with that number.
+    pub async fn renew_session(&self, serial: u64, now: Duration) -> Result<Granted, VaultError> {
+        let outcome = self.renew_token(serial, now).await;
+        self.judged("auth/token/renew-self", outcome)
+    }
+
+    /// Logs in anew; the token before stays good.
+    pub async fn log_in(&self, now: Duration) -> Result<(), VaultError> {
+        let outcome = self.replace_session(now).await;
+        self.judged("auth/token/lookup-self", outcome)
+    }
+
+    /// Revokes an earlier token of ours, and with it everything that was made under it.
+    pub async fn let_go(&self, serial: u64) -> Result<(), VaultError> {
+        let outcome = self.end_session(serial).await;
+        self.judged("auth/token/revoke-self", outcome)
+    }
+
+    /// The numbers of the sessions that are good, in their order.
+    pub fn serials(&self) -> Vec<u64> {
+        self.sessions.serials()
+    }
+
+    /// Copies of the sessions that are good, the current one first.
+    pub fn sessions(&self) -> Vec<Session> {
+        self.sessions.copies()
     }
 
     /// Revokes every token that we logged in for. One that was given stays.
@@ -137,18 +189,18 @@ impl VaultStore {
 
     /// Whether there is a session and it comes from a login of ours.
     pub fn session_is_ours(&self) -> bool {
-        self.sessions.current().is_some_and(|live| !live.session.given)
+        self.sessions.current().is_some_and(|live| !live.is_given())
     }
 
-    /// Ends a lease before its time, with the session that is there.
+    /// Ends a lease before its time, with the token that it was made under.
     pub async fn revoke(&self, lease: &Lease) -> Result<(), VaultError> {
         let path = "sys/leases/revoke";
-        let Some(live) = self.sessions.current() else {
+        let Some(live) = self.sessions.of(lease.under) else {
             let denied = Fault::Denied { who: self.who(), status: 403, meant: None };
             return Err(self.error(path, denied));
         };
-        let outcome = self.revoke_by_name(&lease.id, &live.session.token).await;
-        outcome.map_err(|fault| self.error(path, fault))
+        let outcome = self.revoke_by_name(&lease.id, live.token()).await;
+        self.judged(path, outcome)
     }
 
     fn error(&self, path: &str, fault: Fault) -> VaultError {

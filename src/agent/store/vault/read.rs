@@ -1,5 +1,6 @@
 //! Reading one secret: which requests, in which order, and what their answers add up to.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use vaultrs::api::kv2::requests::ReadSecretMetadataRequest;
 use super::VaultStore;
 use super::answer::{Found, Reply};
 use super::error::{Absence, Fault, Malformed};
-use super::request::{Read, RevokeLease};
-use super::session::{Live, is_success};
-use crate::agent::config::{Engine, SecretRef};
-use crate::agent::store::{Answer, Wanted};
-use crate::secret::{FieldPath, Secret, SecretBytes, SecretValue, Version};
+use super::request::{CapabilitiesSelf, Read, Write};
+use super::session::{Live, Second, is_success};
+use crate::agent::config::{Engine, Parameters, SecretRef};
+use crate::agent::store::{Answer, Fetched, Rhythm, Wanted};
+use crate::secret::{FieldPath, Lease, Secret, SecretBytes, SecretValue, Version};
 
 /// Waits between tries while a server is behind (catalogue row 11): ten times, 3.7 s together.
 const CATCH_UP: [u64; 10] = [50, 100, 200, 350, 500, 500, 500, 500, 500, 500];
@@ -24,6 +25,9 @@ struct Ask<'a> {
     engine: Option<Engine>,
     pinned: Option<u64>,
     have: Option<&'a Version>,
+    with: &'a Parameters,
+    files: &'a BTreeMap<String, SecretBytes>,
+    leases: bool,
 }
 
 impl VaultStore {
@@ -33,13 +37,14 @@ impl VaultStore {
     ///    that can't be asked for, one that answered with a lease before.
     /// 2. A store that was sealed is asked for its health first.
     /// 3. Log in, unless there is a session.
-    /// 4. Read. After a refusal, one new login and one more read.
-    pub(super) async fn steps(&self, wanted: Wanted<'_>) -> Result<Answer, Fault> {
+    /// 4. Read. After a refusal, one new login and one more read. A login that did not help is given
+    ///    back, because nothing is wrong with the one before.
+    pub(super) async fn steps(&self, wanted: Wanted<'_>) -> Result<Fetched, Fault> {
         let ask = Ask::new(&wanted)?;
         if let (Some(pinned), Some(Version::Number(have))) = (ask.pinned, ask.have)
             && pinned == *have
         {
-            return Ok(Answer::Unmoved);
+            return Ok(Answer::Unmoved.into());
         }
         if let Some(&revoked) = self.leased.borrow().get(ask.path) {
             return Err(Fault::LeaseUnexpected { revoked });
@@ -50,10 +55,16 @@ impl VaultStore {
         }
         let live = self.session(wanted.now).await?;
         let mut outcome = self.read(&ask, &live).await;
-        if let Err(Fault::Denied { .. }) = outcome
-            && let Some(live) = self.after_denial(&live, wanted.now).await?
-        {
-            outcome = self.read(&ask, &live).await;
+        if let Err(Fault::Denied { .. }) = outcome {
+            match self.after_denial(&live, wanted.now).await? {
+                Second::None => {}
+                Second::Other(live) => outcome = self.read(&ask, &live).await,
+                Second::Trial(trial) => {
+                    outcome = self.read(&ask, &trial).await;
+                    let refused = matches!(outcome, Err(Fault::Denied { .. }));
+                    self.end_trial(&live, trial, refused).await;
+                }
+            }
         }
         match outcome {
             Err(Fault::Denied { who, status, .. }) => {
@@ -65,25 +76,56 @@ impl VaultStore {
         }
     }
 
-    async fn read(&self, ask: &Ask<'_>, live: &Rc<Live>) -> Result<Answer, Fault> {
+    async fn read(&self, ask: &Ask<'_>, live: &Rc<Live>) -> Result<Fetched, Fault> {
         if let Some(have) = ask.counted()
             && self.newest(ask.path, live).await? == Some(have)
         {
-            return Ok(Answer::Unmoved);
+            return Ok(Answer::Unmoved.into());
         }
-        let reply = self.get(ask.path, ask.pinned, live).await?;
+        let reply = if ask.with.is_empty() {
+            self.get(ask.path, ask.pinned, live).await?
+        } else {
+            self.call(Write { path: ask.path, body: ask.body()? }, Some(live.token())).await?
+        };
         let found = match reply.status {
             204 => return Err(Fault::Absent(Absence::Never)),
             _ if is_success(&reply) => reply.found(ask.engine)?,
             _ => return Err(self.refusal(&reply, ask.path, live).await),
         };
-        if let Some(lease) = &found.lease {
-            return Err(self.refuse_lease(ask.path, lease, live).await);
+        let lease = found.lease.as_ref().map(|id| Lease {
+            id: SecretBytes::copy_of(id.expose()),
+            duration: found.granted.span,
+            renewable: found.granted.renewable,
+            under: live.serial(),
+        });
+        match lease {
+            Some(lease) if !ask.leases => Err(self.refuse_lease(ask.path, &lease.id, live).await),
+            Some(lease) => match self.answer(ask, found, true) {
+                Ok((Answer::Moved(secret), rhythm)) => {
+                    let answer = Answer::Moved(Secret { lease: Some(lease), ..secret });
+                    Ok(Fetched { answer, rhythm })
+                }
+                Ok((answer, rhythm)) => Ok(Fetched { answer, rhythm }),
+                // Nobody will ever use it, so nobody would give it back.
+                Err(fault) => {
+                    let _ = self.revoke_by_name(&lease.id, live.token()).await;
+                    Err(fault)
+                }
+            },
+            None => {
+                let (answer, rhythm) = self.answer(ask, found, false)?;
+                Ok(Fetched { answer, rhythm })
+            }
         }
-        self.answer(ask, found)
     }
 
-    fn answer(&self, ask: &Ask<'_>, found: Found) -> Result<Answer, Fault> {
+    /// What an answer means. One with a lease is always new, also if it reads the same.
+    fn answer(&self, ask: &Ask<'_>, found: Found, leased: bool) -> Result<(Answer, Rhythm), Fault> {
+        // Only what was made for a request has the dates of its making.
+        let rhythm = match found.rhythm {
+            Rhythm::Dated { .. } if ask.with.is_empty() => Rhythm::Unknown,
+            rhythm => rhythm,
+        };
         match (ask.pinned, found.version) {
             (Some(_), None) => return Err(Fault::VersionUnknown),
             (Some(pinned), Some(version)) if pinned != version => {
@@ -100,10 +142,10 @@ impl VaultStore {
             Some(version) => Version::Number(version),
             None => Version::Digest(self.digest(&value)?),
         };
-        if ask.have == Some(&version) {
-            return Ok(Answer::Unmoved);
+        if ask.have == Some(&version) && !leased {
+            return Ok((Answer::Unmoved, rhythm));
         }
-        Ok(Answer::Moved(Secret { value, version, lease: None }))
+        Ok((Answer::Moved(Secret { value, version, lease: None }), rhythm))
     }
 
     fn digest(&self, value: &SecretValue) -> Result<[u8; crate::secret::DIGEST_LEN], Fault> {
@@ -124,7 +166,7 @@ impl VaultStore {
             return Ok(None);
         }
         let probe = ReadSecretMetadataRequest { mount: mount.into(), path: rest.into() };
-        let reply = self.call(probe, Some(&live.session.token)).await?;
+        let reply = self.call(probe, Some(live.token())).await?;
         match reply.status {
             200 => Ok(reply.current_version()),
             401 | 403 => {
@@ -138,7 +180,7 @@ impl VaultStore {
 
     /// Reads a path, and again while the server is behind another one that we have read from.
     async fn get(&self, path: &str, version: Option<u64>, live: &Live) -> Result<Reply, Fault> {
-        let token = Some(&live.session.token);
+        let token = Some(live.token());
         for pause in CATCH_UP {
             let reply = self.call(Read { path, version }, token).await?;
             if reply.status != 412 {
@@ -167,32 +209,43 @@ impl VaultStore {
         }
         let probe = format!("sys/internal/ui/mounts/{path}");
         let probe = Read { path: &probe, version: None };
-        let reply = self.call(probe, Some(&live.session.token)).await.ok()?;
+        let reply = self.call(probe, Some(live.token())).await.ok()?;
         let mount = reply.kv2_mount().filter(|_| reply.status == 200)?;
         path.strip_prefix(&mount).map(|rest| format!("{mount}data/{rest}"))
     }
 
-    /// Nobody here looks after leases yet, so what came with one is given back at once: by its
-    /// name, else by ending the session that it hangs on, if that is ours.
+    /// Nobody looks after this lease, so it is given back at once: by its name, else by ending the
+    /// session that it hangs on, if that is ours.
     async fn refuse_lease(&self, path: &str, lease: &SecretBytes, live: &Live) -> Fault {
-        let by_name = self.revoke_by_name(lease, &live.session.token).await.is_ok();
-        let revoked = by_name || (!live.session.given && self.revoke_session(live).await);
+        let by_name = self.revoke_by_name(lease, live.token()).await.is_ok();
+        let revoked = by_name || (!live.is_given() && self.revoke_session(live).await);
         self.leased.borrow_mut().insert(path.to_owned(), revoked);
         Fault::LeaseUnexpected { revoked }
     }
 
-    pub(super) async fn revoke_by_name(
+    /// Asks for our capabilities on a path instead of using them.
+    pub(super) async fn allows(
         &self,
-        lease: &SecretBytes,
-        token: &SecretBytes,
+        path: &str,
+        writes: bool,
+        now: Duration,
     ) -> Result<(), Fault> {
-        let id = std::str::from_utf8(lease.expose()).map_err(|_| Fault::Path)?;
-        let reply = self.call(RevokeLease { id }, Some(token)).await?;
-        if is_success(&reply) {
+        self.renew_trust(now)?;
+        let live = self.session(now).await?;
+        let reply = self.call(CapabilitiesSelf { path }, Some(live.token())).await?;
+        if !is_success(&reply) {
+            return match reply.refusal() {
+                None => Ok(()),
+                Some(fault) => Err(fault),
+            };
+        }
+        let needed: &[&str] =
+            if writes { &["update", "create", "root"] } else { &["read", "root"] };
+        let allowed = reply.capabilities()?;
+        if allowed.iter().any(|capability| needed.contains(&capability.as_str())) {
             return Ok(());
         }
-        let denied = Fault::Denied { who: self.who(), status: reply.status, meant: None };
-        Err(reply.refusal().unwrap_or(denied))
+        Err(Fault::Denied { who: self.who(), status: 403, meant: None })
     }
 
     /// Asks a store that was sealed whether it still is, with one cheap request and no token.
@@ -222,7 +275,19 @@ impl<'a> Ask<'a> {
             Some(Ok(number)) if number > 0 => Some(number),
             Some(_) => return Err(Fault::VersionNotNumber),
         };
-        Ok(Ask { path, field, engine: wanted.engine, pinned, have: wanted.have })
+        let Wanted { engine, have, with, files, leases, .. } = *wanted;
+        Ok(Ask { path, field, engine, pinned, have, with, files, leases })
+    }
+
+    /// The body of a request with parameters.
+    fn body(&self) -> Result<serde_json::Value, Fault> {
+        let mut body: serde_json::Map<_, _> = self.with.values.clone().into_iter().collect();
+        for (name, content) in self.files {
+            let text = std::str::from_utf8(content.expose());
+            let text = text.map_err(|_| Fault::ParameterNotText { name: name.clone() })?;
+            body.insert(name.clone(), text.trim_end_matches(['\n', '\r']).into());
+        }
+        Ok(body.into())
     }
 
     /// The version that is here, if its engine counts versions and the newest is wanted.

@@ -75,13 +75,18 @@ fn words(error: &VaultError) -> Words {
         ),
         Fault::NotReadable { status } => say(
             read,
-            format!("{}: it does not answer a read of that path", from(*status)),
-            "name a path that is read with GET; parameters (`with:`) come later",
+            format!("{}: it does not answer a request like this at that path", from(*status)),
+            "check the path; what is made for parameters needs them in `with:`, and what is read has none",
         ),
         Fault::Path => say(
             format!("store `{store}` can't be asked for `{path}`"),
             "a part of the path is empty, `.`, `..` or has a control character",
             "write the API path without `v1/` and without a slash at either end",
+        ),
+        Fault::ParameterNotText { name } => say(
+            format!("store `{store}` can't be asked for `{path}`"),
+            format!("what stands in the file of `{name}_file` is not UTF-8 text"),
+            "put text there; binary content is sent as base64",
         ),
         Fault::VersionNotNumber => say(
             format!("store `{store}` can't be asked for that version of `{path}`"),
@@ -162,13 +167,12 @@ fn answer(error: &VaultError, fault: &Fault) -> Words {
         Fault::LeaseUnexpected { revoked } => say(
             unusable,
             match revoked {
-                true => "it came with a lease, which this version can't look after; it is revoked",
+                true => "it came with a lease that nobody would renew; it is revoked",
                 false => {
-                    "it came with a lease, which this version can't look after and was not allowed \
-                     to revoke"
+                    "it came with a lease that nobody would renew and that we are not allowed to revoke"
                 }
             },
-            "use a path without leases for now; it is not asked for again",
+            "give `state:` so that `run` can take it over, or say `allow_expiry: true` if it may end",
         ),
         Fault::FieldMissing { field, there } => say(
             unusable,
@@ -462,6 +466,7 @@ mod tests {
             (Fault::TooLarge { limit: 17 }, "17 bytes"),
             (Fault::LeaseUnexpected { revoked: true }, "it is revoked"),
             (Fault::LeaseUnexpected { revoked: false }, "not allowed"),
+            (Fault::ParameterNotText { name: "csr".into() }, "csr_file"),
             (Fault::Path, "db/creds/orders"),
             (Fault::VersionNotNumber, "numbers"),
             (Fault::VersionUnknown, "no versions"),

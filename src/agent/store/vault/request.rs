@@ -85,6 +85,104 @@ impl Endpoint for Read<'_> {
     }
 }
 
+/// Any path, written: what is made for the parameters in the body comes back.
+pub(super) struct Write<'a> {
+    pub(super) path: &'a str,
+    pub(super) body: Value,
+}
+
+impl Endpoint for Write<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.to_owned()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::PUT
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(self.body.to_string().into_bytes()))
+    }
+}
+
+/// What we may do with a path.
+pub(super) struct CapabilitiesSelf<'a> {
+    pub(super) path: &'a str,
+}
+
+impl Endpoint for CapabilitiesSelf<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        "sys/capabilities-self".into()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(serde_json::json!({ "paths": [self.path] }).to_string().into_bytes()))
+    }
+}
+
+/// A login by the certificate of the TLS handshake.
+pub(super) struct LoginWithCertificate {
+    pub(super) mount: String,
+    pub(super) role: Option<String>,
+}
+
+impl Endpoint for LoginWithCertificate {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        format!("auth/{}/login", self.mount)
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        let body = match &self.role {
+            Some(role) => serde_json::json!({ "name": role }),
+            None => serde_json::json!({}),
+        };
+        Ok(Some(body.to_string().into_bytes()))
+    }
+}
+
+/// More time for a lease. Without an increment: as much as the store gives by itself.
+pub(super) struct RenewLease<'a> {
+    pub(super) id: &'a str,
+}
+
+impl Endpoint for RenewLease<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        "sys/leases/renew".into()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::PUT
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(serde_json::json!({ "lease_id": self.id }).to_string().into_bytes()))
+    }
+}
+
 /// The end of a lease before its time; the answer comes when it is done.
 pub(super) struct RevokeLease<'a> {
     pub(super) id: &'a str,

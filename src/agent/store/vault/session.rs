@@ -10,14 +10,17 @@ use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
 use vaultrs::api::sys::requests::{UnwrapRequest, WrappingLookupRequest};
-use vaultrs::api::token::requests::RevokeTokenSelfRequest;
+use vaultrs::api::token::requests::{
+    LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
+};
 
 use super::VaultStore;
 use super::answer::Reply;
 use super::error::{Fault, Who};
+use super::request::LoginWithCertificate;
 use crate::agent::config;
 use crate::agent::identity::{Claims, Proof};
-use crate::agent::store::Session;
+use crate::agent::store::{Granted, Session};
 use crate::secret::SecretBytes;
 
 /// At most one new login in this time after refused reads, for the whole store.
@@ -35,23 +38,53 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A session, and what was learnt under it.
 pub(super) struct Live {
-    pub(super) session: Session,
+    serial: u64,
+    token: SecretBytes,
+    given: bool,
+    first_ttl: Option<Duration>,
+    /// What changes when it is renewed.
+    term: Cell<Term>,
     /// Probes that were refused; not tried again for the life of the token.
     pub(super) refused_probes: RefCell<BTreeSet<String>>,
 }
 
+/// How long a token lives.
+#[derive(Clone, Copy)]
+struct Term {
+    ttl: Option<Duration>,
+    renewable: bool,
+    obtained: Duration,
+}
+
 impl Live {
     fn new(session: Session) -> Rc<Live> {
-        Rc::new(Live { session, refused_probes: RefCell::default() })
+        let Session { serial, token, first_ttl, ttl, renewable, obtained, given } = session;
+        let term = Cell::new(Term { ttl, renewable, obtained });
+        Rc::new(Live { serial, token, given, first_ttl, term, refused_probes: RefCell::default() })
     }
 
-    /// Whether the token should be replaced soon: at 2/3 of its life.
-    fn is_old(&self, now: Duration) -> bool {
-        self.session.ttl.is_some_and(|ttl| now >= self.session.obtained + ttl / 3 * 2)
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(super) fn token(&self) -> &SecretBytes {
+        &self.token
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.given
+    }
+
+    fn copy(&self) -> Session {
+        let Term { ttl, renewable, obtained } = self.term.get();
+        let (serial, given, first_ttl) = (self.serial, self.given, self.first_ttl);
+        let token = SecretBytes::copy_of(self.token.expose());
+        Session { serial, token, first_ttl, ttl, renewable, obtained, given }
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        self.session.ttl.is_some_and(|ttl| now >= self.session.obtained + ttl)
+        let term = self.term.get();
+        term.ttl.is_some_and(|ttl| now >= term.obtained.saturating_add(ttl))
     }
 }
 
@@ -59,13 +92,15 @@ impl Live {
 #[derive(Default)]
 pub(super) struct Sessions {
     live: RefCell<Option<Rc<Live>>>,
+    /// Earlier ones that something may still hang on, the newest first.
+    earlier: RefCell<Vec<Rc<Live>>>,
+    /// The number of the last login.
+    last: Cell<u64>,
     /// Held while somebody logs in, so that the others wait for that login instead of making
     /// their own.
     gate: tokio::sync::Mutex<()>,
     /// The last time a token was replaced though it had not ended.
     replaced: Cell<Option<Duration>>,
-    /// Tokens of ours that were replaced, to be revoked at the end.
-    superseded: RefCell<Vec<SecretBytes>>,
     /// The wrapping token that was used, and the secret id that was in it: it can be unwrapped
     /// only once, but a later login needs it again.
     unwrapped: RefCell<Option<Unwrapped>>,
@@ -76,18 +111,60 @@ struct Unwrapped {
     secret_id: SecretBytes,
 }
 
+/// What to ask with once more after a refusal.
+pub(super) enum Second {
+    /// Nothing: the refusal stands.
+    None,
+    /// A session that is good anyway.
+    Other(Rc<Live>),
+    /// A new login. If it helps, it takes the place of the one before.
+    Trial(Rc<Live>),
+}
+
 impl Sessions {
-    pub(super) fn adopt(session: Option<Session>) -> Sessions {
-        let live = RefCell::new(session.map(Live::new));
-        Sessions { live, ..Sessions::default() }
+    /// Takes over what an earlier process logged in for: the newest is the current one.
+    pub(super) fn adopt(mut sessions: Vec<Session>) -> Sessions {
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.serial));
+        let last = Cell::new(sessions.first().map_or(0, |session| session.serial));
+        let mut lives = sessions.into_iter().map(Live::new);
+        let live = RefCell::new(lives.next());
+        Sessions { live, earlier: RefCell::new(lives.collect()), last, ..Sessions::default() }
     }
 
     pub(super) fn current(&self) -> Option<Rc<Live>> {
         self.live.borrow().clone()
     }
 
-    pub(super) fn forget(&self) {
-        self.live.borrow_mut().take();
+    /// The session with that number, while it is good.
+    pub(super) fn of(&self, serial: u64) -> Option<Rc<Live>> {
+        let current = self.current();
+        let earlier = self.earlier.borrow();
+        current.iter().chain(earlier.iter()).find(|live| live.serial == serial).cloned()
+    }
+
+    pub(super) fn serials(&self) -> Vec<u64> {
+        let current = self.current();
+        let earlier = self.earlier.borrow();
+        let mut all: Vec<u64> =
+            current.iter().chain(earlier.iter()).map(|live| live.serial).collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(super) fn copies(&self) -> Vec<Session> {
+        let earlier = self.earlier.borrow();
+        self.current().iter().chain(earlier.iter()).map(|live| live.copy()).collect()
+    }
+
+    /// Forgets a session, whichever it is.
+    fn forget(&self, serial: u64) {
+        self.live.borrow_mut().take_if(|live| live.serial == serial);
+        self.earlier.borrow_mut().retain(|live| live.serial != serial);
+    }
+
+    fn next_serial(&self) -> u64 {
+        self.last.set(self.last.get() + 1);
+        self.last.get()
     }
 
     /// Whether a token may be replaced now though it has not ended; if so, that is the one time.
@@ -100,103 +177,167 @@ impl Sessions {
         may
     }
 
-    fn replace(&self, session: Session) -> Rc<Live> {
-        /// Replaced tokens that are remembered; older ones end by themselves.
-        const MOST: usize = 8;
-        let live = Live::new(session);
+    fn replace(&self, live: Rc<Live>) -> Rc<Live> {
         let before = self.live.borrow_mut().replace(Rc::clone(&live));
-        if let Some(before) = before.filter(|before| !before.session.given) {
-            let mut superseded = self.superseded.borrow_mut();
-            superseded.truncate(MOST - 1);
-            superseded.insert(0, SecretBytes::copy_of(before.session.token.expose()));
+        if let Some(before) = before.filter(|before| before.serial != live.serial) {
+            self.earlier.borrow_mut().insert(0, before);
         }
         live
     }
 }
 
 impl VaultStore {
-    /// A session to ask with: the one that is there, or a new one.
+    /// A session to ask with: the one that is there, or a new one. Who looks after its time is
+    /// whoever looks after leases; one that is over is replaced here.
     pub(super) async fn session(&self, now: Duration) -> Result<Rc<Live>, Fault> {
-        let fresh = |live: &Rc<Live>| !live.is_old(now);
-        if let Some(live) = self.sessions.current().filter(fresh) {
+        if let Some(live) = self.sessions.current().filter(|live| !live.is_over(now)) {
             return Ok(live);
         }
         let _gate = self.sessions.gate.lock().await;
-        match self.sessions.current() {
-            Some(live) if !live.is_old(now) => Ok(live),
-            // An old token is still good: one that can't be replaced now is used to its end.
-            Some(live) if !live.is_over(now) => {
-                let now_or_later = self.sessions.may_replace(now);
-                Ok(if now_or_later { self.login(now).await.unwrap_or(live) } else { live })
-            }
-            _ => self.login(now).await,
+        match self.sessions.current().filter(|live| !live.is_over(now)) {
+            Some(live) => Ok(live),
+            None => Ok(self.sessions.replace(self.login(now).await?)),
         }
     }
 
-    /// What to ask with once more after `denied` was refused; `None`: the refusal stands.
+    /// What to ask with once more after `denied` was refused.
     pub(super) async fn after_denial(
         &self,
         denied: &Rc<Live>,
         now: Duration,
-    ) -> Result<Option<Rc<Live>>, Fault> {
+    ) -> Result<Second, Fault> {
         let _gate = self.sessions.gate.lock().await;
         if let Some(live) = self.sessions.current().filter(|live| !Rc::ptr_eq(live, denied)) {
-            return Ok(Some(live));
+            return Ok(Second::Other(live));
         }
-        let session = &denied.session;
-        if session.given {
+        if denied.given {
             let fresh = self.given(now)?;
-            let same = fresh.token.ct_eq(&session.token);
-            return Ok((!same).then(|| self.sessions.replace(fresh)));
+            if fresh.token.ct_eq(&denied.token) {
+                return Ok(Second::None);
+            }
+            return Ok(Second::Other(self.sessions.replace(fresh)));
         }
-        if now.saturating_sub(session.obtained) < LAG {
+        if now.saturating_sub(denied.term.get().obtained) < LAG {
             tokio::time::sleep(LAG_PAUSE).await;
-            return Ok(Some(Rc::clone(denied)));
+            return Ok(Second::Other(Rc::clone(denied)));
         }
         if !self.sessions.may_replace(now) {
-            return Ok(None);
+            return Ok(Second::None);
         }
-        self.login(now).await.map(Some)
+        self.login(now).await.map(Second::Trial)
+    }
+
+    /// Decides which of two sessions goes on. The new one, unless it was refused like the one before
+    /// and that one is still good: then nothing is wrong with it, and what was made under it can
+    /// stay.
+    pub(super) async fn end_trial(&self, before: &Live, trial: Rc<Live>, refused: bool) {
+        if refused && self.is_good(before).await {
+            self.revoke_token(&trial).await;
+        } else {
+            self.sessions.replace(trial);
+        }
+    }
+
+    /// Whether the store still knows a token. One that may not even ask that is taken as good.
+    async fn is_good(&self, live: &Live) -> bool {
+        let reply = self.call(LookupTokenSelfRequest::default(), Some(&live.token)).await;
+        reply.is_ok_and(|reply| is_success(&reply))
+    }
+
+    /// A new login in the place of the current one.
+    pub(super) async fn replace_session(&self, now: Duration) -> Result<(), Fault> {
+        self.renew_trust(now)?;
+        let before = self.sessions.current();
+        let _gate = self.sessions.gate.lock().await;
+        let replaced = match (self.sessions.current(), before) {
+            (Some(live), Some(before)) => !Rc::ptr_eq(&live, &before),
+            (live, _) => live.is_some(),
+        };
+        if !replaced {
+            self.sessions.replace(self.login(now).await?);
+        }
+        Ok(())
+    }
+
+    /// More time for a token.
+    pub(super) async fn renew_token(&self, serial: u64, now: Duration) -> Result<Granted, Fault> {
+        let denied = || Fault::Denied { who: self.who(), status: 403, meant: None };
+        self.renew_trust(now)?;
+        let live = self.sessions.of(serial).ok_or_else(denied)?;
+        let reply = self.call(RenewTokenSelfRequest::default(), Some(&live.token)).await?;
+        if !is_success(&reply) {
+            return Err(reply.refusal().unwrap_or_else(denied));
+        }
+        let granted = reply.granted(true)?;
+        live.term.set(Term { ttl: granted.span, renewable: granted.renewable, obtained: now });
+        Ok(granted)
+    }
+
+    /// Revokes a token of ours, and forgets it. One that was given is only forgotten.
+    pub(super) async fn end_session(&self, serial: u64) -> Result<(), Fault> {
+        let Some(live) = self.sessions.of(serial) else { return Ok(()) };
+        if !live.given {
+            let reply = self.call(RevokeTokenSelfRequest::default(), Some(&live.token)).await?;
+            // A token that the store does not know any more is where it should be.
+            if !is_success(&reply) && !matches!(reply.status, 400..=404) {
+                return Err(reply.refusal().unwrap_or(Fault::Failed { status: reply.status }));
+            }
+        }
+        self.sessions.forget(serial);
+        Ok(())
     }
 
     /// Revokes every token that we logged in for and still know; gives up after two seconds.
     pub(super) async fn end_sessions(&self) {
-        let mut tokens = self.sessions.superseded.take();
-        if let Some(live) = self.sessions.live.take()
-            && !live.session.given
-        {
-            tokens.insert(0, SecretBytes::copy_of(live.session.token.expose()));
-        }
+        let earlier = self.sessions.earlier.take();
+        let current = self.sessions.live.take();
         let revoke_all = async {
-            for token in &tokens {
-                // A token that can't be revoked ends by itself; there is nobody left to tell.
-                let _ = self.call(RevokeTokenSelfRequest::default(), Some(token)).await;
+            for live in current.iter().chain(&earlier).filter(|live| !live.given) {
+                self.revoke_token(live).await;
             }
         };
         let _ = tokio::time::timeout(FAREWELL, revoke_all).await;
     }
 
-    /// Ends the current session and everything that was made under it.
+    /// A token that can't be revoked ends by itself; there is nobody left to tell.
+    async fn revoke_token(&self, live: &Live) {
+        let _ = self.call(RevokeTokenSelfRequest::default(), Some(&live.token)).await;
+    }
+
+    /// Ends a session and everything that was made under it.
     pub(super) async fn revoke_session(&self, live: &Live) -> bool {
-        self.sessions.forget();
-        let token = Some(&live.session.token);
+        self.sessions.forget(live.serial);
+        let token = Some(&live.token);
         let reply = self.call(RevokeTokenSelfRequest::default(), token).await;
         reply.is_ok_and(|reply| is_success(&reply))
     }
 
     /// The token that somebody else logged in for, as it is now.
-    fn given(&self, now: Duration) -> Result<Session, Fault> {
+    fn given(&self, now: Duration) -> Result<Rc<Live>, Fault> {
         match self.identity.proof().map_err(Fault::Identity)? {
-            Proof::Token(token) => {
-                Ok(Session { token, ttl: None, renewable: false, obtained: now, given: true })
-            }
+            Proof::Token(token) => Ok(Live::new(Session {
+                serial: self.serial_of(&token),
+                token,
+                first_ttl: None,
+                ttl: None,
+                renewable: false,
+                obtained: now,
+                given: true,
+            })),
             _ => Err(Fault::Address),
         }
     }
 
+    /// A number for a token that was given: the same after a restart, another for another token.
+    fn serial_of(&self, token: &SecretBytes) -> u64 {
+        let digest = self.digest_key.digest(token.expose());
+        digest.iter().take(8).fold(0, |serial, byte| serial << 8 | u64::from(*byte))
+    }
+
+    /// Logs in, and records it. The caller decides what becomes of the session before.
     async fn login(&self, now: Duration) -> Result<Rc<Live>, Fault> {
         if self.identity.is_given() {
-            return Ok(self.sessions.replace(self.given(now)?));
+            return self.given(now);
         }
         let (reply, claims) = match self.identity.proof().map_err(Fault::Identity)? {
             Proof::Jwt { method, mount, role, jwt } => {
@@ -209,7 +350,10 @@ impl VaultStore {
                 let request = LoginWithApproleRequest { mount, role_id, secret_id };
                 (self.call(request, None).await?, None)
             }
-            Proof::Token(_) => return Ok(self.sessions.replace(self.given(now)?)),
+            Proof::Certificate { mount, role } => {
+                (self.call(LoginWithCertificate { mount, role }, None).await?, None)
+            }
+            Proof::Token(_) => return self.given(now),
         };
         let login = match reply.status {
             200 => reply.login()?,
@@ -217,7 +361,9 @@ impl VaultStore {
             _ => return Err(reply.refusal().unwrap_or(Fault::Failed { status: reply.status })),
         };
         let session = Session {
+            serial: self.sessions.next_serial(),
             token: login.token,
+            first_ttl: login.ttl,
             ttl: login.ttl,
             renewable: login.renewable,
             obtained: now,
@@ -227,7 +373,7 @@ impl VaultStore {
             let _ = self.call(RevokeTokenSelfRequest::default(), Some(&session.token)).await;
             return Err(Fault::NotRecorded);
         }
-        Ok(self.sessions.replace(session))
+        Ok(Live::new(session))
     }
 
     async fn login_with_jwt(
@@ -266,6 +412,9 @@ impl VaultStore {
             }
             config::Login::AppRole { mount, .. } => {
                 Who::Login { method: "approle", mount: mount.clone(), role: None }
+            }
+            config::Login::Cert { role, mount } => {
+                Who::Login { method: "cert", mount: mount.clone(), role: role.clone() }
             }
             config::Login::Token(_) => Who::Token,
         }
