@@ -349,14 +349,14 @@ fn a_state_that_cannot_be_read_is_reported_and_holds_nobody_up() {
     let (bao, place) = (bao(), Place::new());
     simple(&bao, &place, "");
     exits(&place.sidekey(&["init"]), 0);
-    for (text, why) in [("{\"version\":1,", "damaged"), ("{\"version\":2}", "its layout is 2")] {
+    for (text, why) in [("{\"version\":2,", "damaged"), ("{\"version\":1}", "its layout is 1")] {
         place.write("state/state.json", text);
         let init = place.sidekey(&["init"]);
         exits(&init, 0);
         let said = String::from_utf8(init.stderr).unwrap();
         assert!(said.contains(why) && said.contains("logs in anew"), "{said}");
         let state = std::fs::read_to_string(place.path("state/state.json")).unwrap();
-        assert!(state.contains("\"version\":1") && state.contains("\"sessions\""), "{state}");
+        assert!(state.contains("\"version\":2") && state.contains("\"sessions\""), "{state}");
     }
 }
 
