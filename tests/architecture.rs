@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("scan/limits", "scan::limits"),
     ("scan/detect", "scan::detect"),
     ("scan/image", "scan::image"),
+    ("scan/source", "scan::source"),
     ("scan/scan", "scan::scan"),
     ("scan/report", "scan::report"),
     ("scan/cli", "scan::cli"),
@@ -60,7 +61,8 @@ const DOORS: &[(&str, &str)] = &[
         "scan/image/outbox.rs",
         "whether what stands in a container's raw bytes was found inside as well",
     ),
-    ("scan/scan/message.rs", "a blob that several images have"),
+    ("scan/scan/", "a blob that several images have, and the way between two processes"),
+    ("scan/source/registry", "the login of a registry"),
     ("scan/finding/", "fingerprints, previews, and taking secrets out of the text around them"),
     ("scan/report/", "`--reveal` only"),
 ];

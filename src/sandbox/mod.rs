@@ -8,6 +8,7 @@ pub mod allocator;
 pub mod arena;
 pub mod door;
 pub mod fork;
+pub mod jail;
 mod pages;
 pub mod process;
 mod wipe;

@@ -3,8 +3,9 @@
 mod args;
 mod error;
 mod glob;
+mod open;
 mod run;
-mod source;
+mod setup;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};

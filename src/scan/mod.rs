@@ -13,3 +13,4 @@ pub mod limits;
 pub mod report;
 #[expect(clippy::module_inception, reason = "the pass is called what the product is called")]
 pub mod scan;
+pub mod source;

@@ -40,7 +40,10 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Scan {
-    /// Paths of archives or OCI layouts.
+    /// A path (archive of `docker save`, OCI archive, OCI layout), `-` for an archive on standard
+    /// input, a reference to a registry, or one of these with its scheme: `docker-archive:`,
+    /// `oci-archive:`, `oci-dir:`, `registry:`, `docker:`, `podman:` (their daemons), `dir:` (a file
+    /// tree).
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<String>,
 
@@ -123,6 +126,14 @@ pub struct Scan {
     /// A key of at least 16 bytes for the fingerprints, so that nobody else can guess what they stand for.
     #[arg(long, value_name = "FILE")]
     pub fingerprint_key: Option<PathBuf>,
+
+    /// A registry (HOST or HOST:PORT) that may be spoken to without TLS.
+    #[arg(long, value_name = "HOST")]
+    pub plain_http: Vec<String>,
+
+    /// Certificates of authorities that registries may use, besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Vec<PathBuf>,
 
     /// Say nothing but the report.
     #[arg(long, short)]

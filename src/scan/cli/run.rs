@@ -1,26 +1,22 @@
 //! One scan: open, read, attribute, judge, write.
 
-use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
 
 use super::args::Scan;
 use super::error::Failure;
-use super::source::{self, Origin};
-use crate::scan::detect::{Detector, Pick, RuleSet};
-use crate::scan::finding::{
-    Fingerprints, Gate, Keep, RuleInfo, ScanReport, SourceKind, Tool, Verdict,
-};
-use crate::scan::limits::{Deadline, Limits};
+use super::open::{self, Opened};
+use super::setup;
+use crate::scan::finding::{ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Verdict};
+use crate::scan::image::index;
 use crate::scan::report::{self, Format, Options};
 use crate::scan::scan::attribute::{Asked, Terms, attribute};
-use crate::scan::scan::collect::Collected;
-use crate::scan::scan::drive::{Drive, Source};
-use crate::secret::SecretBytes;
+use crate::scan::scan::nursery::Nursery;
+use crate::scan::scan::parser::{self, Setup, Shape};
+use crate::scan::scan::reading;
+use crate::scan::source::{Door, wanted};
 
 /// Runs a scan and says with which code to exit.
 pub fn scan(
@@ -29,138 +25,103 @@ pub fn scan(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let outputs = outputs(args)?;
-    let rules = RuleSet::built_in().map_err(|error| bad_rules(&error))?;
-    let pick = Pick { only: args.only.clone(), skip: args.skip.clone(), now: now() };
-    let detector = Detector::build(&rules, &pick).map_err(|error| bad_rules(&error))?;
-    let limits = limits(args);
-    let mut asked = Vec::new();
-    let collected = Mutex::new(Collected::default());
-    let tell = |message| collected.lock().unwrap_or_else(PoisonError::into_inner).take(message);
-    let drive = Drive {
-        detector: &detector,
-        limits: &limits,
-        deadline: Deadline::after(Instant::now(), limits.time),
-        wanted: &args.platform,
-        jobs: args.jobs.map_or_else(processors, usize::from),
-        room: 16 << 20,
-        known: Mutex::new(BTreeSet::new()),
-        tell: &tell,
+    let outputs = setup::outputs(args)?;
+    let prints = setup::fingerprints(args)?;
+    let setup = setup::setup(args)?;
+    // Before anything is opened and any thread is started.
+    index::prepare();
+    let nursery = Nursery::start(|channel| parser::live(channel, &setup)).map_err(no_parser)?;
+    let mut images = opened(args, err)?;
+    let shapes: Vec<Shape> = images.iter().map(|image| image.shape).collect();
+    let mut open = |source: usize, name: &_| match images.get_mut(source) {
+        Some(image) => image.door.open(name),
+        None => Err(io::ErrorKind::NotFound.into()),
     };
-    for (number, text) in args.images.iter().enumerate() {
-        let wanted = source::parse(text, &|path: &Path| path.exists());
-        if let Some(remark) = wanted.remark.filter(|_| !args.quiet) {
-            let _ = writeln!(err, "note: {remark}");
-        }
-        let Origin::Path(path, _) = wanted.origin else {
-            return Err(Failure::new("can't read that", "not yet", "use a path"));
-        };
-        let file = File::open(&path).map_err(|error| {
-            Failure::new(format!("can't open `{text}`"), error, "name a file that is there")
-        })?;
-        asked.push(Asked { reference: text.clone(), source: SourceKind::DockerArchive });
-        drive.source(number, Source::Archive(file));
-    }
-    let collected = collected.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let infos: Vec<RuleInfo> = rules.rules.iter().map(|rule| rule.info.clone()).collect();
-    let excluded =
-        |path: &[u8]| args.exclude.iter().any(|glob| super::glob::fits(glob.as_bytes(), path));
+    let collected = reading::read(&nursery, &shapes, &mut open, &mut |_| {}).map_err(no_parser)?;
+    let infos: Vec<RuleInfo> = setup.rules.rules.iter().map(|rule| rule.info.clone()).collect();
+    let globs = &args.exclude;
     let terms = Terms {
         rules: &infos,
-        prints: &fingerprints(args)?,
-        keep: &keep(args, &limits),
-        limits: &limits,
+        prints: &prints,
+        keep: &setup::keep(args, &setup.limits),
+        limits: &setup.limits,
         base: None,
-        excluded: &excluded,
+        excluded: &|path| globs.iter().any(|glob| super::glob::fits(glob.as_bytes(), path)),
     };
-    let mut report = ScanReport {
-        tool: tool(detector.count()),
-        gate: gate(args),
-        verdict: Verdict::Failed,
-        images: attribute(&collected, &asked, &terms),
-    };
+    let asked: Vec<Asked> = images.iter().map(|image| image.asked.clone()).collect();
+    let mut reports = attribute(&collected, &asked, &terms);
+    add_unread(&images, &mut reports);
+    add_trouble(&images, &mut reports);
+    let mut report = judged(args, &setup, reports);
     report.judge();
     write(args, &report, &outputs, terminal, out)?;
     Ok(report.exit_code())
 }
 
-fn bad_rules(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(
-        "the rules can't be used",
-        error,
-        "`sidekey-scan --help` names the options for rules",
-    )
+fn no_parser(error: io::Error) -> Failure {
+    let hint = "allow this user one more process; `--memory` needs at least 32MiB";
+    Failure::new("can't start the process that reads images", error, hint)
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn limits(args: &Scan) -> Limits {
-    Limits { memory: args.memory, depth: args.max_depth, time: args.timeout, ..Limits::default() }
-}
-
-fn keep(args: &Scan, limits: &Limits) -> Keep {
-    Keep {
-        min_confidence: args.min_confidence,
-        findings: limits.findings,
-        places: limits.places,
-        inline_allow: args.inline_allow,
+fn judged(args: &Scan, setup: &Setup, images: Vec<ImageReport>) -> ScanReport {
+    ScanReport {
+        tool: setup::tool(setup),
+        gate: setup::gate(args),
+        verdict: Verdict::Failed,
+        images,
     }
 }
 
-fn gate(args: &Scan) -> Gate {
-    Gate {
-        fail_on: args.fail_on,
-        min_confidence: args.min_confidence,
-        state: args.fail_on_state,
-        origin: args.fail_on_origin,
-        exit_zero: args.exit_zero,
-        strict: args.strict,
-        accept: args.accept.clone(),
-    }
-}
-
-fn tool(rules: usize) -> Tool {
-    Tool {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        rules: u32::try_from(rules).unwrap_or(u32::MAX),
-        rules_digest: String::new(),
-    }
-}
-
-fn fingerprints(args: &Scan) -> Result<Fingerprints, Failure> {
-    let Some(path) = &args.fingerprint_key else { return Ok(Fingerprints::public()) };
-    let failed = |why: &dyn std::fmt::Display| {
-        let hint = "make one with `head -c 32 /dev/urandom > FILE`";
-        Failure::new("can't use the key of the fingerprints", why, hint)
-    };
-    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
-    Fingerprints::private(SecretBytes::from(bytes)).map_err(|error| failed(&error))
-}
-
-/// Where which form goes.
-fn outputs(args: &Scan) -> Result<Vec<(Format, PathBuf)>, Failure> {
-    let parse = |text: &std::ffi::OsString| {
-        let plain = || (args.format, PathBuf::from(text));
-        let Some((format, path)) = text.to_str().and_then(|text| text.split_once('=')) else {
-            return Ok(plain());
-        };
-        match format.parse() {
-            Ok(format) => Ok((format, PathBuf::from(path))),
-            Err(error) if !format.contains('/') && !format.contains('.') => Err(Failure::new(
-                format!("`{format}` is no form of a report"),
-                error,
-                "write `--output FORMAT=FILE`",
-            )),
-            Err(_) => Ok(plain()),
+/// Every image that was named.
+fn opened(args: &Scan, err: &mut dyn Write) -> Result<Vec<Opened>, Failure> {
+    let mut images = Vec::new();
+    let options = setup::registries(args)?;
+    for text in &args.images {
+        let wanted = wanted::parse(text, &|path: &Path| path.exists());
+        if let Some(remark) = wanted.remark.as_ref().filter(|_| !args.quiet) {
+            let _ = writeln!(err, "note: {remark}");
         }
-    };
-    args.output.iter().map(parse).collect()
+        images.push(open::open(&wanted, &options)?);
+    }
+    Ok(images)
+}
+
+/// What the file system refused of a file tree.
+fn add_unread(images: &[Opened], reports: &mut [ImageReport]) {
+    for image in images {
+        let Door::Tree(tree) = &image.door else { continue };
+        let unread = tree.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let same = |report: &&mut ImageReport| report.reference == image.asked.reference;
+        let Some(report) = reports.iter_mut().find(same) else { continue };
+        for (path, kind) in unread.iter() {
+            use std::os::unix::ffi::OsStrExt;
+            report.coverage.skips_total += 1;
+            report.coverage.files_skipped += 1;
+            report.coverage.skips.push(Skip {
+                reason: SkipReason::Io,
+                layer: None,
+                path: Some(path.as_os_str().as_bytes().to_vec()),
+                inside: Vec::new(),
+                detail: Some(kind.to_string()),
+            });
+        }
+    }
+}
+
+/// Why a registry or daemon gave nothing.
+fn add_trouble(images: &[Opened], reports: &mut [ImageReport]) {
+    for image in images {
+        let Some(why) = image.door.trouble() else { continue };
+        let same = |report: &&mut ImageReport| report.reference == image.asked.reference;
+        for report in reports.iter_mut().filter(same) {
+            if let Some(error) = &mut report.error {
+                error.why.clone_from(&why);
+                "see that the name is right and that this user may read it; `docker login` keeps a \
+                 password for a registry"
+                    .clone_into(&mut error.hint);
+            }
+        }
+    }
 }
 
 fn write(
@@ -178,23 +139,29 @@ fn write(
     let options = Options { reveal: args.reveal, ..Options::default() };
     if outputs.is_empty() {
         let options = Options { colour, ..options };
-        report::write(args.format, report, &options, out).and_then(|()| out.flush()).map_err(
-            |error| {
+        let written = report::write(args.format, report, &options, out).and_then(|()| out.flush());
+        match written {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.map_err(|error| {
                 Failure::new("can't write the report", error, "write to a file with `--output`")
-            },
-        )?;
+            })?,
+        }
     }
     for (format, path) in outputs {
-        let failed = |error: std::io::Error| {
+        to_file(path, |file| report::write(*format, report, &options, file)).map_err(|error| {
             let what = format!("can't write `{}`", path.display());
             Failure::new(what, error, "name a file in a directory that is there and may be written")
-        };
-        let mut options_of_file = OpenOptions::new();
-        let file = options_of_file.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = std::io::BufWriter::new(file.open(path).map_err(failed)?);
-        report::write(*format, report, &options, &mut file)
-            .and_then(|()| file.flush())
-            .map_err(failed)?;
+        })?;
     }
     Ok(())
+}
+
+/// A report may hold secrets or lead to them: it is its owner's.
+fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = io::BufWriter::new(file);
+    write(&mut file)?;
+    file.flush()
 }

@@ -39,6 +39,11 @@ fn key(path: &[u8]) -> u64 {
     HASHER.get_or_init(RandomState::new).hash_one(path) & !KIND
 }
 
+/// Draws the key of the digests, which has to be the same in all processes of a run.
+pub fn prepare() {
+    key(b"");
+}
+
 /// A layer's index. Made while the layer streams by, then [`Index::finish`]ed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {

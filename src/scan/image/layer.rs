@@ -10,6 +10,7 @@ use super::look::Look;
 use super::nested::is_tar;
 use super::outbox::Counts;
 use super::path::normal;
+use super::plan::hex;
 use super::spot::Spot;
 use super::tar::{self, Member, MemberKind, Visit};
 use super::unpack::{Level, Packing, Unpack};
@@ -56,6 +57,8 @@ pub struct Passage {
     pub size: u64,
     /// Unpacked bytes.
     pub unpacked: u64,
+    /// It is a tar, unpacked.
+    pub tar: bool,
     /// What was read.
     pub counts: Counts,
     /// Why it was not read to its end, or is not what it should be.
@@ -157,20 +160,15 @@ fn plain(
     let head = feed.peek(1024)?;
     let zero = head.iter().all(|byte| *byte == 0);
     let result = if expected.role == Role::Layer && (is_tar(head) || zero) {
+        passage.tar = true;
         walk(look, feed, passage)
     } else {
-        let known = expected.role != Role::Layer;
         let kind = match expected.role {
             Role::Attestation => PlaceKind::Attestation,
-            Role::Blob => PlaceKind::File,
-            Role::Layer => PlaceKind::Hidden,
+            Role::Blob | Role::Layer => PlaceKind::File,
         };
         let spot = Spot { kind, path: None, ..Spot::file(Vec::new(), 0) };
-        look.content(feed, &spot, None).and(if known {
-            Ok(())
-        } else {
-            Err(Fault::Unsupported("is no tar, and in no compression that is known"))
-        })
+        look.content(feed, &spot, None)
     };
     passage.unpacked = feed.position();
     result
@@ -236,13 +234,8 @@ struct Hashed<R> {
 }
 
 impl<R> Hashed<R> {
-    fn digest(self: &Hashed<R>) -> String {
-        use std::fmt::Write;
-        let hash = self.context.clone().finish();
-        hash.as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    fn digest(&self) -> String {
+        hex(self.context.clone().finish().as_ref())
     }
 }
 

@@ -34,6 +34,8 @@ pub struct PlannedLayer {
     pub size: Option<u64>,
     /// The instruction that made it.
     pub instruction: Option<String>,
+    /// It has to be a tar.
+    pub tar: bool,
 }
 
 /// An image on one platform.
@@ -49,6 +51,8 @@ pub struct Planned {
     pub config_digest: Option<String>,
     /// `os/architecture[/variant]`.
     pub platform: Option<String>,
+    /// `docker save` wrote it.
+    pub saved: bool,
     /// The base image that an annotation names, and its digest.
     pub base: Option<(String, Option<String>)>,
     /// The lowest first.
@@ -149,6 +153,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(bytes) = saved {
             self.saved(&bytes)?;
+            self.plan.images.iter_mut().for_each(|planned| planned.saved = true);
         }
         if self.plan.images.is_empty() {
             let why = "no image of it fits the platform that was asked for";
@@ -357,6 +362,7 @@ impl<'a> Planner<'a> {
         planned: &mut Planned,
     ) {
         let at = u32::try_from(planned.layers.len()).unwrap_or(u32::MAX);
+        let tar = role == Role::Layer || is_tar_type(&descriptor.media_type.0);
         let digest = descriptor.digest.0.clone();
         let media = descriptor.media_type.0.clone();
         let key = if media.ends_with("+encrypted") {
@@ -374,7 +380,7 @@ impl<'a> Planner<'a> {
                 digest: Some(digest.clone()),
                 size: descriptor.size,
                 diff_id: diff_id.clone(),
-                role: if role == Role::Blob && is_tar_type(&media) { Role::Layer } else { role },
+                role: if tar { Role::Layer } else { role },
             };
             self.task(digest.clone(), Name::Blob(digest.clone()), expected);
             Some(digest.clone())
@@ -386,6 +392,7 @@ impl<'a> Planner<'a> {
             media_type: Some(media).filter(|media| !media.is_empty()),
             size: descriptor.size,
             instruction,
+            tar,
         });
     }
 
@@ -463,10 +470,7 @@ impl<'a> Planner<'a> {
         let diff_ids = diff_ids(&config, count, &mut planned, false);
         let steps = history::steps_of_layers(&config.history.items, count);
         for (at, path) in saved.layers.items.iter().enumerate() {
-            let real = match self.store {
-                Store::Archive(archive) => archive.real(&path.0),
-                _ => path.0.clone(),
-            };
+            let real = self.store.real(&path.0);
             let key = blob_key(&real);
             let expected = Expected {
                 digest: key.starts_with("sha256:").then(|| key.clone()),
@@ -481,6 +485,7 @@ impl<'a> Planner<'a> {
                 digest,
                 diff_id: diff_ids.get(at).cloned(),
                 instruction: steps[at].map(|step| instruction_of(&config, step)),
+                tar: true,
                 ..PlannedLayer::default()
             });
         }
@@ -539,9 +544,13 @@ fn names(descriptor: &Descriptor) -> Option<String> {
 
 /// The digest of some bytes.
 pub fn sha256(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+/// A digest as it is written.
+pub fn hex(hash: &[u8]) -> String {
     use std::fmt::Write;
-    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
-    hash.as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
+    hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

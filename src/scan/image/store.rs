@@ -61,6 +61,11 @@ impl Opened {
         Opened { file, at: Some(at), left: size, size: Some(size) }
     }
 
+    /// The file itself.
+    pub fn into_file(self) -> Arc<File> {
+        self.file
+    }
+
     /// Bytes in order, to their end.
     pub fn stream(file: File, size: Option<u64>) -> Opened {
         Opened { file: Arc::new(file), at: None, left: u64::MAX, size }
@@ -94,7 +99,16 @@ pub enum Store<'a> {
     /// Somewhere else.
     Asked(Ask<'a>),
     /// In a stream that has passed; only the documents were kept.
-    Kept(BTreeMap<String, Vec<u8>>),
+    Kept(Kept),
+}
+
+/// What was kept of a stream.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Documents by their path.
+    pub documents: BTreeMap<String, Vec<u8>>,
+    /// Links: where, and where to.
+    pub links: BTreeMap<String, String>,
 }
 
 impl Store<'_> {
@@ -110,10 +124,28 @@ impl Store<'_> {
         }
     }
 
+    /// The path that a path really is, so that two names of one blob are one.
+    pub fn real(&self, path: &str) -> String {
+        match self {
+            Store::Archive(archive) => archive.real(path),
+            Store::Asked(_) => path.to_owned(),
+            Store::Kept(kept) => {
+                let mut path = String::from_utf8_lossy(&normal(path.as_bytes())).into_owned();
+                for _ in 0..MOST_LINKS {
+                    match kept.links.get(&path) {
+                        Some(next) => path.clone_from(next),
+                        None => break,
+                    }
+                }
+                path
+            }
+        }
+    }
+
     /// A whole document. None if it is not there.
     pub fn document(&self, name: &Name, most: usize) -> Result<Option<Vec<u8>>, Fault> {
-        if let Store::Kept(documents) = self {
-            return Ok(documents.get(&name.path()).cloned());
+        if let Store::Kept(kept) = self {
+            return Ok(kept.documents.get(&self.real(&name.path())).cloned());
         }
         let Some(mut opened) = self.open(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -143,7 +175,8 @@ const MOST_LINKS: usize = 40;
 impl Archive {
     /// Lists the members, passing over their content.
     pub fn list(file: Arc<File>, limits: &Limits) -> io::Result<Archive> {
-        let size = file.metadata()?.len();
+        // `fstat` and not what `metadata` calls, which a locked-in process may not.
+        let size = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
         let mut archive = Archive {
             file: file.clone(),
             members: BTreeMap::new(),

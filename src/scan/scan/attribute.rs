@@ -124,7 +124,10 @@ impl<'a> Image<'a> {
         });
         ImageReport {
             reference: self.reference(asked),
-            source: asked.source,
+            source: match asked.source {
+                SourceKind::DockerArchive if !planned.saved => SourceKind::OciArchive,
+                source => source,
+            },
             index_digest: planned.index_digest.clone(),
             digest: planned.digest.clone(),
             config_digest: planned.config_digest.clone(),
@@ -209,13 +212,13 @@ impl<'a> Image<'a> {
             skips.add(skip(reason, *layer, detail.clone()));
         }
         for (at, layer) in (0..).zip(&self.planned.layers) {
-            self.covered(layer.key.as_ref(), Some(at), &mut coverage, &mut skips);
+            self.covered((layer.key.as_ref(), layer.tar), Some(at), &mut coverage, &mut skips);
             if layer.key.is_none() {
                 coverage.bytes_skipped += layer.size.unwrap_or(0);
             }
         }
         for key in &self.planned.documents {
-            self.covered(Some(key), None, &mut coverage, &mut skips);
+            self.covered((Some(key), false), None, &mut coverage, &mut skips);
         }
         for skip in &mut skips.kept {
             skip.path = skip.path.take().map(|path| made.redactor.bytes(&path));
@@ -230,18 +233,17 @@ impl<'a> Image<'a> {
 
     fn covered(
         &self,
-        key: Option<&String>,
+        (key, tar): (Option<&String>, bool),
         layer: Option<u32>,
         coverage: &mut Coverage,
         skips: &mut Skips,
     ) {
-        let (Some(key), Some(blob)) = (key, self.blob(key)) else {
+        let Some(blob) = self.blob(key) else {
             if key.is_some() {
                 skips.add(skip(SkipReason::LayerUnreadable, layer, None));
             }
             return;
         };
-        let _ = key;
         let Some(passage) = &blob.passage else {
             skips.add(skip(SkipReason::ParserCrashed, layer, None));
             return;
@@ -253,6 +255,10 @@ impl<'a> Image<'a> {
         if counts.hits_dropped > 0 {
             let detail = format!("{} hits were counted and not kept", counts.hits_dropped);
             skips.add(skip(SkipReason::Limit, layer, Some(detail)));
+        }
+        if tar && !passage.tar && passage.faults.is_empty() {
+            let detail = "is no tar, and in no compression that is known".to_owned();
+            skips.add(skip(SkipReason::UnknownLayerCompression, layer, Some(detail)));
         }
         for (reason, detail) in &passage.faults {
             skips.add(skip(*reason, layer, detail.clone()));

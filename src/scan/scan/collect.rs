@@ -1,6 +1,6 @@
 //! What the pass said, kept until everything is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Message;
 use crate::scan::finding::Trouble;
@@ -28,6 +28,8 @@ pub struct Collected {
     pub blobs: BTreeMap<String, Blob>,
     /// Images and failures with the source that they belong to.
     pub images: Vec<(usize, Result<Planned, Trouble>)>,
+    /// Sources that were read to their end.
+    pub over: BTreeSet<usize>,
     /// What the kernel lacks.
     pub lacking: Vec<String>,
     /// Stored bytes that were read.
@@ -58,6 +60,9 @@ impl Collected {
             }
             Message::Image { source, planned } => self.images.push((source, Ok(*planned))),
             Message::Failed { source, trouble } => self.images.push((source, Err(trouble))),
+            Message::Over { source } => {
+                self.over.insert(source);
+            }
             Message::Progress(count) => self.progress += count,
             Message::Lacking(lacking) => self.lacking = lacking,
             Message::Done => self.done = true,

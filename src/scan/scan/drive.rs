@@ -3,29 +3,35 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::message::{Message, Tell};
+use super::streamed;
 use crate::scan::detect::Detector;
 use crate::scan::finding::{SkipReason, Trouble};
 use crate::scan::image::config;
 use crate::scan::image::feed::Fault;
-use crate::scan::image::layer::{self, Passage};
+use crate::scan::image::layer::{self, Expected, Passage};
 use crate::scan::image::look::Look;
 use crate::scan::image::outbox::{Counts, Outbox};
-use crate::scan::image::plan::{Planner, Shown, Task};
+use crate::scan::image::plan::{Planned, Planner, Shown, Task};
 use crate::scan::image::platform::Wanted;
-use crate::scan::image::store::{Archive, Ask, Name, Store};
+use crate::scan::image::store::{Archive, Ask, Name, Opened, Store};
 use crate::scan::image::unpack::Meter;
 use crate::scan::limits::{Deadline, Limits};
 
 /// Where an image comes from, once it is open.
 pub enum Source<'a> {
     /// A tar that can be read anywhere.
-    Archive(File),
+    Archive(Arc<File>),
     /// A directory or a registry that somebody else opens.
     Asked(Ask<'a>),
+    /// A tar that comes in order, perhaps compressed.
+    Stream(Arc<File>),
+    /// The tar of a file tree.
+    Tree(Arc<File>),
 }
 
 /// What a drive needs besides its sources.
@@ -53,13 +59,43 @@ impl Drive<'_> {
     pub fn source(&self, number: usize, source: Source<'_>) {
         let store = match source {
             Source::Asked(ask) => Store::Asked(ask),
-            Source::Archive(file) => match Archive::list(Arc::new(file), self.limits) {
+            Source::Archive(file) => match Archive::list(file, self.limits) {
                 Ok(archive) => Store::Archive(archive),
                 Err(error) => return self.failed(number, &Fault::from(error)),
             },
+            Source::Stream(file) => Store::Kept(streamed::pass(self, &file)),
+            Source::Tree(file) => return self.tree(number, &file),
         };
+        self.planned(number, &store);
+        (self.tell)(Message::Over { source: number });
+    }
+
+    /// Reads one source that somebody else opened.
+    pub fn opened(
+        &self,
+        number: usize,
+        opened: Result<Opened, Fault>,
+        source: impl FnOnce(Arc<File>) -> Source<'static>,
+    ) {
+        match opened {
+            Ok(opened) => self.source(number, source(opened.into_file())),
+            Err(fault) => self.failed(number, &fault),
+        }
+    }
+
+    /// A file tree is one tar without any document.
+    fn tree(&self, number: usize, file: &File) {
+        let key = format!("tree:{number}");
+        let planned = Planned { documents: vec![key.clone()], ..Planned::default() };
+        (self.tell)(Message::Image { source: number, planned: Box::new(planned) });
+        self.with_look(&key, |look| layer::pass(look, file, &Expected::default()));
+        (self.tell)(Message::Over { source: number });
+    }
+
+    /// Reads the blobs that the documents of a store name.
+    fn planned(&self, number: usize, store: &Store<'_>) {
         let mut show = |key: &str, shown: &Shown<'_>| self.document(key, shown);
-        let plan = Planner::new(&store, self.limits, self.wanted, &mut show).plan();
+        let plan = Planner::new(store, self.limits, self.wanted, &mut show).plan();
         let plan = match plan {
             Ok(plan) => plan,
             Err(trouble) => return (self.tell)(Message::Failed { source: number, trouble }),
@@ -67,7 +103,7 @@ impl Drive<'_> {
         for planned in plan.images {
             (self.tell)(Message::Image { source: number, planned: Box::new(planned) });
         }
-        self.tasks(&store, plan.tasks);
+        self.tasks(store, plan.tasks);
     }
 
     fn failed(&self, source: usize, fault: &Fault) {
@@ -80,13 +116,13 @@ impl Drive<'_> {
     }
 
     /// Whether nobody has read `key` yet; from now on somebody has.
-    fn is_new(&self, key: &str) -> bool {
+    pub(super) fn is_new(&self, key: &str) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned())
     }
 
     fn document(&self, key: &str, shown: &Shown<'_>) {
         if self.is_new(key) {
-            self.with_look(key, self.room, |look| {
+            self.with_look(key, |look| {
                 let fault = config::look_at(look, shown).err();
                 let faults = fault.map(|fault| (SkipReason::Io, Some(fault.to_string())));
                 let counts = Counts::default();
@@ -118,7 +154,7 @@ impl Drive<'_> {
     }
 
     fn task(&self, store: &Store<'_>, task: &Task) {
-        self.with_look(&task.key, self.room, |look| match open(store, &task.name) {
+        self.with_look(&task.key, |look| match open(store, &task.name) {
             Ok(opened) => layer::pass(look, opened, &task.expected),
             Err(fault) => {
                 let reason = match fault {
@@ -132,11 +168,11 @@ impl Drive<'_> {
     }
 
     /// Looks at one blob and tells of it.
-    fn with_look(&self, key: &str, room: u64, look_at: impl FnOnce(&Look<'_>) -> Passage) {
+    pub(super) fn with_look(&self, key: &str, look_at: impl FnOnce(&Look<'_>) -> Passage) {
         let key = || key.to_owned();
         (self.tell)(Message::Begin { key: key() });
         let mut emit = |event| (self.tell)(Message::Event { key: key(), event });
-        let meter = Meter::new(self.limits, self.deadline, room);
+        let meter = Meter::new(self.limits, self.deadline, self.room);
         let outbox = Outbox::new(self.limits, &mut emit);
         let look = Look { detector: self.detector, meter: &meter, outbox: &outbox };
         let mut passage = look_at(&look);
@@ -145,6 +181,11 @@ impl Drive<'_> {
     }
 }
 
-fn open(store: &Store<'_>, name: &Name) -> Result<impl std::io::Read, Fault> {
-    store.open(name)?.ok_or(Fault::Corrupt("is missing"))
+fn open(store: &Store<'_>, name: &Name) -> Result<Box<dyn Read + Send>, Fault> {
+    if let Store::Kept(kept) = store {
+        let document = kept.documents.get(&store.real(&name.path()));
+        let document = document.ok_or(Fault::Corrupt("is missing"))?;
+        return Ok(Box::new(io::Cursor::new(document.clone())));
+    }
+    Ok(Box::new(store.open(name)?.ok_or(Fault::Corrupt("is missing"))?))
 }

@@ -41,6 +41,11 @@ pub enum Message {
         /// Why.
         trouble: Trouble,
     },
+    /// A source was read to its end.
+    Over {
+        /// The source, from 0.
+        source: usize,
+    },
     /// So many stored bytes more were read.
     Progress(u64),
     /// What the kernel lacks to lock the pass in.
