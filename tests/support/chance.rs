@@ -23,6 +23,10 @@ impl Chance {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    pub(crate) fn one_in(&mut self, cases: u64) -> bool {
+        self.bits().is_multiple_of(cases)
+    }
+
     pub(crate) fn roll(&mut self) -> Roll {
         Roll::new(self.part())
     }

@@ -27,6 +27,11 @@ impl Gate {
         self.opens = Some(self.backoff.failed(retry, now, roll));
     }
 
+    /// Opens at that moment at the latest, if it is closed.
+    pub fn hurry(&mut self, by: Timestamp) {
+        self.opens = self.opens.map(|opens| opens.min(by));
+    }
+
     /// The store answered, whatever it said.
     pub fn answered(&mut self) {
         self.backoff.succeeded();

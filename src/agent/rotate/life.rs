@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::agent::store::Retry;
+
 use super::{Roll, Timestamp, share};
 
 /// Renewals come when this part of what was granted is over.
@@ -25,6 +27,12 @@ const LEAD: f64 = 1.0 - RENEW;
 const ROOM: Duration = Duration::from_secs(3);
 /// … but not before this part of it is over, or nothing would ever be in use.
 const SHORT: f64 = 0.4;
+
+/// What fails is tried again when this part of what is left is over, at the latest: halving finds a
+/// store that is back with any time left, and costs a few requests at the end of each life.
+const HURRY: f64 = 0.5;
+/// … but not sooner than this.
+const HURRY_LEAST: Duration = Duration::from_millis(250);
 
 /// What lives: they differ in what happens when they can't be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +83,11 @@ impl Life {
     }
 
     /// Notes what a renewal brought: what was returned counts, not what was asked for.
+    ///
+    /// A life that had an end goes on having one. What is left before a maximum is told in whole
+    /// seconds, so that no time means the last second here, and not a life without an end.
     pub fn renewed(&mut self, span: Option<Duration>, renewable: bool, at: Timestamp) {
+        let span = span.or_else(|| self.last.and(Some(Duration::ZERO)));
         *self =
             Life { first: self.first.or(span), last: span, at, renewable, grows: true }.judged();
     }
@@ -146,6 +158,20 @@ impl Life {
         let last = self.last?;
         let early = last.saturating_sub(ROOM).max(share(last, LAST_CALL_LEAST));
         Some(self.at.after(share(last, LAST_CALL).min(early)))
+    }
+
+    /// When to try again at the latest, after a failure at `now` of what keeps it alive or takes its
+    /// place; `None`: whenever the waits after failures say so.
+    ///
+    /// Those waits grow to a minute and more, whatever ends meanwhile: a store that was away for five
+    /// seconds would cost a lease of a minute. A store that is sealed or asks for less is not hurried.
+    pub fn hurry(&self, retry: Retry, now: Timestamp) -> Option<Timestamp> {
+        match retry {
+            Retry::Sealed | Retry::Overload { .. } => return None,
+            Retry::Transient | Retry::Permanent => {}
+        }
+        let left = self.ends()?.0.checked_sub(now.0).filter(|left| !left.is_zero())?;
+        Some(now.after(share(left, HURRY).max(HURRY_LEAST)))
     }
 }
 
@@ -265,6 +291,35 @@ mod tests {
             assert_eq!(next(&life, kind, 0.0), earliest, "{what}");
             assert_eq!(next(&life, kind, 1.0), latest, "{what}");
         }
+    }
+
+    #[test]
+    fn a_renewal_that_brings_no_time_at_all_is_the_last_second_and_not_eternity() {
+        let mut life = Life::new(Some(secs(2)), true, at(1000));
+        life.renewed(None, true, at(1001));
+        assert_eq!(next(&life, Kind::Lease, 0.5), Some((1001.0, Step::Replace)));
+        let mut life = Life::new(None, true, at(1000));
+        life.renewed(None, true, at(1001));
+        assert_eq!(
+            next(&life, Kind::Lease, 0.5),
+            Some((1201.0, Step::Renew)),
+            "it never had an end"
+        );
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_before_half_of_what_is_left_is_over() {
+        let life = Life::new(Some(secs(60)), true, at(1000));
+        for retry in [Retry::Transient, Retry::Permanent] {
+            assert_eq!(life.hurry(retry, at(1040)), Some(at(1050)));
+            assert_eq!(life.hurry(retry, at(1060)), None, "it is over");
+        }
+        let soon = life.hurry(Retry::Transient, at(1059).after(Duration::from_millis(900)));
+        assert_eq!(soon, Some(at(1060).after(Duration::from_millis(150))));
+        for retry in [Retry::Sealed, Retry::Overload { after: None }] {
+            assert_eq!(life.hurry(retry, at(1040)), None);
+        }
+        assert_eq!(Life::new(None, true, at(0)).hurry(Retry::Transient, at(1)), None);
     }
 
     #[test]

@@ -62,6 +62,12 @@ impl Line {
         }
     }
 
+    /// Something ends soon that only the store can make longer: it is asked by then, see
+    /// [`Life::hurry`](super::Life::hurry).
+    pub fn hurry(&mut self, by: Timestamp) {
+        self.gate.hurry(by);
+    }
+
     /// Something changed at the store: it may be asked at once.
     pub fn reopen(&mut self) {
         self.gate.answered();
@@ -96,6 +102,24 @@ mod tests {
         assert!(line.is_full(), "one request probes for all");
         line.heard(Some((Scope::Secret, Retry::Permanent)), opens, roll);
         assert!(line.is_free(opens), "a refusal is an answer");
+    }
+
+    #[test]
+    fn a_store_is_asked_earlier_for_what_ends_soon_and_never_later() {
+        let at = |seconds| Timestamp(Duration::from_secs(seconds));
+        let roll = Roll::new(0.5);
+        let mut line = Line::default();
+        line.hurry(at(1));
+        assert_eq!(line.opens(), None, "nobody waits");
+        for now in 100..120 {
+            line.asked();
+            line.heard(Some((Scope::Store, Retry::Transient)), at(60 * now), roll);
+        }
+        let opens = line.opens();
+        line.hurry(at(60 * 119 + 50));
+        assert_eq!(line.opens(), opens, "it would have been asked before");
+        line.hurry(at(60 * 119 + 2));
+        assert!(!line.is_free(at(60 * 119 + 1)) && line.is_free(at(60 * 119 + 2)));
     }
 
     #[test]
