@@ -21,7 +21,7 @@ const OWNER: &str = "owner";
 /// How long anything may take before a test gives up. Not a claim about speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running server with one table, `orders`.
+/// A running server with a table `orders` to query, and one of all users that were `made`.
 pub(crate) struct Postgres {
     child: Child,
     dir: TempDir,
@@ -41,6 +41,7 @@ impl Postgres {
             if let Some(child) = launch(dir.path(), port) {
                 let postgres = Postgres { child, dir, port };
                 postgres.ask("CREATE TABLE orders AS SELECT 1 AS number");
+                postgres.ask("CREATE TABLE made (name text)");
                 return postgres;
             }
         }
@@ -70,6 +71,11 @@ impl Postgres {
         users.lines().map(String::from).collect()
     }
 
+    /// Every user that OpenBao ever made for a lease, in order; also those that are gone.
+    pub(crate) fn made(&self) -> Vec<String> {
+        self.ask("SELECT name FROM made").lines().map(String::from).collect()
+    }
+
     /// How many connections a user holds.
     pub(crate) fn connections(&self, user: &str) -> usize {
         let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
@@ -84,7 +90,7 @@ impl Postgres {
         command.args(["-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped());
         command.stdout(file("answers")).stderr(file("errors"));
         let mut child = command.spawn().unwrap();
-        let query = b"SELECT number FROM orders \\watch 0.02\n";
+        let query = b"SELECT number FROM orders \\watch 0.05\n";
         child.stdin.take().unwrap().write_all(query).unwrap();
         Connection { child, dir }
     }
@@ -189,6 +195,7 @@ impl<'a> Database<'a> {
             "creation_statements": [
                 "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'",
                 "GRANT SELECT ON orders TO \"{{name}}\"",
+                "INSERT INTO made VALUES ('{{name}}')",
             ],
             "revocation_statements": [
                 "REVOKE ALL ON orders FROM \"{{name}}\"",
