@@ -381,6 +381,33 @@ mod revoking {
     use super::*;
 
     #[test]
+    fn waits_for_the_confirmation_and_the_grace() {
+        let pod = Pod::new(Kind::Dev, "1h", "1h", &json!({ "token_ttl": "1h" }));
+        pod.database().role("others", "1h", "1h");
+        pod.configure("revoke: { after: 3s }\n");
+        let agent = pod.run();
+        let first = pod.user();
+        // Another path in the config: the first user would live for an hour, if nobody cared.
+        pod.app.answers(500);
+        pod.reconfigure("creds/orders", "creds/others");
+        eventually("the notice", || pod.app.told() == [2]);
+        eventually("the reason", || pod.place.says("unconfirmed"));
+        let second = pod.user();
+        assert_ne!(first, second);
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(pod.postgres.users(), [first.clone(), second.clone()], "not confirmed");
+        // After a restart the application is told again, and takes it.
+        agent.kill();
+        pod.app.answers(200);
+        let _agent = pod.run();
+        eventually("the notice again", || pod.app.users() == [first.clone(), second.clone()]);
+        let confirmed = Instant::now();
+        eventually("the first is revoked", || pod.postgres.users() == [second.clone()]);
+        assert!(confirmed.elapsed() >= Duration::from_millis(2500), "{:?}", confirmed.elapsed());
+        pod.app.has_never_seen_a_failed_query();
+    }
+
+    #[test]
     fn at_the_end_leaves_nothing_if_that_is_wished() {
         let pod = Pod::new(Kind::Dev, "1h", "2h", &json!({ "token_ttl": "1h" }));
         pod.configure("revoke: { on_exit: true }\n");

@@ -64,6 +64,11 @@ impl Keeper {
         }
     }
 
+    /// From the next writing on, what is kept is of this config.
+    pub fn is_for(&self, config: &Config) {
+        self.snapshot.borrow_mut().origins = origins(config);
+    }
+
     /// Takes what is kept of a store's sessions.
     fn sessions(&self, store: &StoreName) -> Vec<Session> {
         let snapshot = self.snapshot.borrow();
@@ -88,8 +93,8 @@ impl Keeper {
     }
 }
 
-/// Drops what was kept for another address, login or path under the same name.
-fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
+/// What each store, secret and hook of a config is.
+fn origins(config: &Config) -> BTreeMap<String, String> {
     let stores = config.stores.iter().map(|(name, store)| (format!("store {name}"), mark(store)));
     let secrets = config
         .secrets
@@ -97,8 +102,12 @@ fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
         .map(|(name, secret)| (format!("secret {name}"), mark(&(&secret.from, &secret.with))));
     let hooks = config.on_change.iter().enumerate();
     let hooks = hooks.map(|(index, hook)| (format!("hook {index}"), mark(hook)));
-    let origins: BTreeMap<String, String> = stores.chain(secrets).chain(hooks).collect();
-    let old = std::mem::replace(&mut snapshot.origins, origins);
+    stores.chain(secrets).chain(hooks).collect()
+}
+
+/// Drops what was kept for another address, login or path under the same name.
+fn forget_strangers(snapshot: &mut Snapshot, config: &Config) {
+    let old = std::mem::replace(&mut snapshot.origins, origins(config));
     let same = |key: String| old.get(&key).is_some_and(|o| snapshot.origins.get(&key) == Some(o));
     snapshot.sessions.retain(|name, _| same(format!("store {name}")));
     // What was made elsewhere can't be given back with the logins that we have now.

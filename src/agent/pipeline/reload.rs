@@ -146,6 +146,10 @@ impl Pipeline {
         }
         self.renderer = renderer;
         self.config = new;
+        // With what is the newest now, or a restart would take a value of the old path for one of the
+        // new, or ask for another one in vain.
+        self.keeper.is_for(&self.config);
+        self.save();
         self.settle.changed(now);
         self.observe.say(&Event::ConfigApplied);
     }
