@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_a_workflow_takes_for_a_command_is_spelt_out() {
         assert_eq!(plain("::error::x"), "\\x3a:error::x");
-        assert_eq!(plain(" :: ::x"), "\\x3a: ::x");
+        assert_eq!(plain("  ::x"), "\\x3a:x");
         assert_eq!(plain("a ##[group]"), "a ##\\x5bgroup]");
     }
 
