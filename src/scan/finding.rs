@@ -9,6 +9,7 @@
 //! them out escapes them for that output.
 
 mod assemble;
+mod baseline;
 mod day;
 mod fingerprint;
 mod fix;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use crate::secret::SecretBytes;
 
 pub use assemble::{Assembled, Keep, assemble};
+pub use baseline::{Baseline, BaselineError, BaselineUse, Ignore, Mistake, write_baseline};
 pub use day::{Day, NoDay, timestamp};
 pub use fingerprint::{Fingerprints, KEY_AT_LEAST, KeyTooShort};
 pub use gate::{Gate, OriginGate, StateGate};
@@ -370,6 +372,8 @@ pub struct ScanReport {
     pub gate: Gate,
     /// What it says. Set by [`ScanReport::judge`].
     pub verdict: Verdict,
+    /// What came of the baseline, if there was one. Set by [`Baseline::apply`].
+    pub baseline: Option<BaselineUse>,
     /// In the order they were asked for.
     pub images: Vec<ImageReport>,
 }

@@ -2,6 +2,7 @@
 //! escaped here, for that form.
 
 mod escape;
+mod explain;
 mod github;
 mod gitlab;
 mod html;
@@ -14,7 +15,9 @@ mod wire;
 use std::io::{self, Write};
 
 use super::finding::words::words;
+
 use super::finding::{Finding, ImageReport, ScanReport};
+pub use explain::{ExplainError, explain};
 
 words! {
     /// The forms of a report.

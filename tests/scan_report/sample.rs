@@ -198,6 +198,7 @@ pub fn report(images: Vec<ImageReport>) -> ScanReport {
         tool: Tool { version: "0.1.0".into(), rules: 4, rules_digest: "sha256:0000".into() },
         gate: Gate::default(),
         verdict: Verdict::Clean,
+        baseline: None,
         images,
     };
     report.judge();

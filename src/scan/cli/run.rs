@@ -68,6 +68,7 @@ fn judged(args: &Scan, setup: &Setup, images: Vec<ImageReport>) -> ScanReport {
         tool: setup::tool(setup),
         gate: setup::gate(args),
         verdict: Verdict::Failed,
+        baseline: None,
         images,
     }
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::Options;
 use super::escape::JsonWriter;
-use super::wire::{Covered, Document, Found, ImageHead, Layer, Policy, SCHEMA_VERSION, Tool};
+use super::wire::{
+    Covered, Document, Found, ImageHead, Known, Layer, Policy, SCHEMA_VERSION, Tool,
+};
 use crate::scan::finding::ScanReport;
 
 /// One document, indented.
@@ -47,6 +49,7 @@ struct End<'a> {
     schema_version: u32,
     tool: Tool<'a>,
     policy: Policy,
+    baseline: Option<Known<'a>>,
     verdict: &'static str,
 }
 
@@ -72,6 +75,7 @@ pub fn write_lines(report: &ScanReport, options: &Options, out: &mut dyn Write) 
         schema_version: SCHEMA_VERSION,
         tool: Tool::of(report),
         policy: Policy::of(&report.gate),
+        baseline: report.baseline.as_ref().map(Known::of),
         verdict: report.verdict.word(),
     };
     line("verdict", end, out)

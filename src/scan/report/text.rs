@@ -23,6 +23,7 @@ pub fn write(report: &ScanReport, options: &Options, out: &mut dyn Write) -> io:
     for image in &report.images {
         page.image(image, out)?;
     }
+    page.baseline(report, out)?;
     page.verdict(report, out)
 }
 
@@ -194,6 +195,27 @@ impl Page<'_> {
             writeln!(out, "{}\n", self.style.dim(&format!("sandbox: {}", plain(lack))))?;
         }
         Ok(())
+    }
+
+    fn baseline(&self, report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
+        let Some(known) = &report.baseline else { return Ok(()) };
+        for entry in &known.expired {
+            let word = self.style.severity(Severity::Medium, "expired");
+            writeln!(
+                out,
+                "baseline, line {}: {word} on {}: {}",
+                entry.line,
+                entry.until,
+                plain(&entry.reason)
+            )?;
+        }
+        for entry in &known.unused {
+            writeln!(out, "baseline, line {}: fits nothing: {}", entry.line, plain(&entry.reason))?;
+        }
+        if known.expired.is_empty() && known.unused.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)
     }
 
     fn verdict(&self, report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::Options;
 use super::escape::utf8;
 use crate::scan::finding::{
-    Coverage, Finding, Gate, ImageReport, Inside, Introduced, LayerReport, Place, ScanReport, Skip,
-    SkipReason, Suppressed, Trouble,
+    BaselineUse, Coverage, Finding, Gate, Ignore, ImageReport, Inside, Introduced, LayerReport,
+    Place, ScanReport, Skip, SkipReason, Suppressed, Trouble,
 };
 
 /// The version of the contract.
@@ -22,6 +22,7 @@ pub struct Document<'a> {
     tool: Tool<'a>,
     verdict: &'static str,
     policy: Policy,
+    baseline: Option<Known<'a>>,
     images: Vec<Image<'a>>,
 }
 
@@ -42,6 +43,22 @@ pub struct Policy {
     exit_zero: bool,
     strict: bool,
     accept: Vec<&'static str>,
+}
+
+/// What came of the baseline.
+#[derive(Serialize)]
+pub struct Known<'a> {
+    suppressed: u64,
+    expired: Vec<Entry<'a>>,
+    unused: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    fingerprint: &'a str,
+    reason: &'a str,
+    until: String,
+    line: usize,
 }
 
 #[derive(Serialize)]
@@ -196,6 +213,7 @@ impl<'a> Document<'a> {
             tool: Tool::of(report),
             verdict: report.verdict.word(),
             policy: Policy::of(&report.gate),
+            baseline: report.baseline.as_ref().map(Known::of),
             images: images.collect(),
         }
     }
@@ -223,6 +241,28 @@ impl Policy {
             exit_zero: gate.exit_zero,
             strict: gate.strict,
             accept: gate.accept.iter().copied().map(SkipReason::word).collect(),
+        }
+    }
+}
+
+impl<'a> Known<'a> {
+    pub fn of(known: &'a BaselineUse) -> Known<'a> {
+        let entries = |those: &'a [Ignore]| those.iter().map(Entry::of).collect();
+        Known {
+            suppressed: known.suppressed,
+            expired: entries(&known.expired),
+            unused: entries(&known.unused),
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn of(entry: &'a Ignore) -> Entry<'a> {
+        Entry {
+            fingerprint: &entry.fingerprint,
+            reason: &entry.reason,
+            until: entry.until.to_string(),
+            line: entry.line,
         }
     }
 }
