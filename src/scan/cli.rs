@@ -2,7 +2,9 @@
 
 mod args;
 mod error;
+mod explain;
 mod glob;
+mod known;
 mod open;
 mod run;
 mod setup;
@@ -34,11 +36,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let terminal = out.is_terminal();
-    let scan = match arguments.command {
-        Some(Command::Scan(scan)) => *scan,
-        None => arguments.scan,
+    let done = match arguments.command {
+        Some(Command::Explain(args)) => explain::run(&args, &mut out),
+        Some(Command::Scan(args)) => run::scan(&args, terminal, &mut out, &mut err),
+        None => run::scan(&arguments.scan, terminal, &mut out, &mut err),
     };
-    match run::scan(&scan, terminal, &mut out, &mut err) {
+    match done {
         Ok(code) => code.into(),
         Err(failure) => {
             let _ = writeln!(err, "{failure}");

@@ -34,6 +34,20 @@ pub struct Arguments {
 pub enum Command {
     /// Scan images (the default).
     Scan(Box<Scan>),
+    /// Tells one finding of a JSON report in full: every place, and what to do.
+    Explain(Explain),
+}
+
+/// One finding.
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// The fingerprint (`v1:…`), its first digits, or the id.
+    #[arg(value_name = "FINGERPRINT")]
+    pub finding: String,
+
+    /// A report in JSON; `-` reads standard input.
+    #[arg(value_name = "REPORT")]
+    pub report: PathBuf,
 }
 
 /// A scan.
@@ -54,6 +68,14 @@ pub struct Scan {
     /// Write the report to FILE; FORMAT=FILE, several times, writes several.
     #[arg(long, value_name = "FILE|FORMAT=FILE")]
     pub output: Vec<OsString>,
+
+    /// Findings that somebody has looked at, each with a reason and a last day (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+
+    /// Write a baseline of all that counts in this scan.
+    #[arg(long, value_name = "FILE")]
+    pub write_baseline: Option<PathBuf>,
 
     /// Findings this bad or worse are exit code 1.
     #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = word::<Severity>)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::scan::finding::Trouble;
+
 /// A failure of the run itself. Exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -11,6 +13,8 @@ pub struct Failure {
     pub why: String,
     /// What to do.
     pub hint: String,
+    /// Further ones of the same file.
+    pub more: Vec<Failure>,
 }
 
 impl Failure {
@@ -20,12 +24,28 @@ impl Failure {
         why: impl fmt::Display,
         hint: impl Into<String>,
     ) -> Failure {
-        Failure { what: what.into(), why: why.to_string(), hint: hint.into() }
+        Failure { what: what.into(), why: why.to_string(), hint: hint.into(), more: Vec::new() }
+    }
+
+    /// Every mistake of a file at once.
+    pub fn several(troubles: impl Iterator<Item = Trouble>) -> Failure {
+        let mut all = troubles.map(Failure::from);
+        match all.next() {
+            Some(first) => Failure { more: all.collect(), ..first },
+            None => Failure::new("the file can't be used", "it is wrong", "write it anew"),
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(Trouble { what, why, hint }: Trouble) -> Failure {
+        Failure { what, why, hint, more: Vec::new() }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}\n  why: {}\n hint: {}", self.what, self.why, self.hint)
+        write!(f, "error: {}\n  why: {}\n hint: {}", self.what, self.why, self.hint)?;
+        self.more.iter().try_for_each(|failure| write!(f, "\n{failure}"))
     }
 }

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::Scan;
 use super::error::Failure;
+use super::known;
 use super::open::{self, Opened};
 use super::setup;
-use crate::scan::finding::{ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Verdict};
+use crate::scan::finding::{
+    Day, ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Verdict, write_baseline,
+};
 use crate::scan::image::index;
 use crate::scan::report::{self, Format, Options};
 use crate::scan::scan::attribute::{Asked, Terms, attribute};
@@ -25,7 +28,9 @@ pub fn scan(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, Failure> {
+    let started = setup::now();
     let outputs = setup::outputs(args)?;
+    let baseline = args.baseline.as_deref().map(known::read).transpose()?;
     let prints = setup::fingerprints(args)?;
     let setup = setup::setup(args)?;
     // Before anything is opened and any thread is started.
@@ -54,8 +59,28 @@ pub fn scan(
     add_trouble(&images, &mut reports);
     let mut report = judged(args, &setup, reports);
     report.judge();
-    write(args, &report, &outputs, terminal, out)?;
+    if let Some(baseline) = &baseline {
+        baseline.apply(&mut report, Day::of_unix(started));
+    }
+    if let Some(path) = &args.write_baseline {
+        let text = write_baseline(&report, Day::of_unix(started));
+        to_file(path, |file| file.write_all(text.as_bytes()))?;
+    }
+    let options = Options {
+        reveal: args.reveal,
+        width: if terminal { width() } else { Options::default().width },
+        started,
+        ended: setup::now(),
+        ..Options::default()
+    };
+    write(args, &report, &options, &outputs, terminal, out)?;
     Ok(report.exit_code())
+}
+
+/// Columns of the terminal, in bounds in which text can be read.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.map_or(Options::default().width, |size| usize::from(size.ws_col).clamp(60, 140))
 }
 
 fn no_parser(error: io::Error) -> Failure {
@@ -128,6 +153,7 @@ fn add_trouble(images: &[Opened], reports: &mut [ImageReport]) {
 fn write(
     args: &Scan,
     report: &ScanReport,
+    options: &Options,
     outputs: &[(Format, PathBuf)],
     terminal: bool,
     out: &mut dyn Write,
@@ -137,9 +163,8 @@ fn write(
         clap::ColorChoice::Never => false,
         clap::ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
     };
-    let options = Options { reveal: args.reveal, ..Options::default() };
     if outputs.is_empty() {
-        let options = Options { colour, ..options };
+        let options = Options { colour, ..*options };
         let written = report::write(args.format, report, &options, out).and_then(|()| out.flush());
         match written {
             // Whoever reads has seen enough.
@@ -150,19 +175,24 @@ fn write(
         }
     }
     for (format, path) in outputs {
-        to_file(path, |file| report::write(*format, report, &options, file)).map_err(|error| {
-            let what = format!("can't write `{}`", path.display());
-            Failure::new(what, error, "name a file in a directory that is there and may be written")
-        })?;
+        to_file(path, |file| report::write(*format, report, options, file))?;
     }
     Ok(())
 }
 
 /// A report may hold secrets or lead to them: it is its owner's.
-fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let mut file = io::BufWriter::new(file);
-    write(&mut file)?;
-    file.flush()
+pub fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = open().and_then(|file| {
+        let mut file = io::BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|error| {
+        let what = format!("can't write `{}`", path.display());
+        Failure::new(what, error, "name a file in a directory that is there and may be written")
+    })
 }

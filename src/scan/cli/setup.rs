@@ -45,7 +45,8 @@ fn bad_rules(error: &dyn std::fmt::Display) -> Failure {
     )
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
