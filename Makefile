@@ -10,7 +10,7 @@ BINARY  := target/$(TARGET)/release/sidekey
 # Static, so that it runs in an image without anything else; relative relocations packed, which is 220 KiB.
 STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
-DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static
+DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 
 .PHONY: test build image bench e2e lint deny docs features clean
 
@@ -44,7 +44,7 @@ bench: $(BAO) build
 	python3 benches/bench.py $(BINARY) $(BAO)
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
-## and the image in a pod.
+## the image in a pod, and clocks that jump.
 e2e:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEBIAN); } || \
@@ -52,6 +52,7 @@ e2e:
 	@[ "$$(id -u)" = 0 ] || { echo "make e2e mounts file systems and runs containers: be root" >&2; exit 1; }
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
+	$(CARGO) test --locked --features e2e --test sleep jump
 
 ## What must hold besides the tests.
 lint:

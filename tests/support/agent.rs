@@ -96,7 +96,15 @@ impl Place {
 
     /// Starts `sidekey run` and waits until the first generation is there.
     pub fn run(&self) -> Agent {
-        let agent = self.start();
+        self.until_delivered(self.start())
+    }
+
+    /// The same for a command that starts `sidekey run` in its own way.
+    pub fn run_as(&self, command: Command) -> Agent {
+        self.until_delivered(self.spawn(command))
+    }
+
+    fn until_delivered(&self, agent: Agent) -> Agent {
         eventually("the first generation", || self.generation().is_some());
         eventually("the health socket", || self.ready().is_some());
         agent
@@ -109,13 +117,16 @@ impl Place {
 
     /// Starts `sidekey run` with a log in this format.
     pub fn start_logging(&self, format: &str) -> Agent {
+        self.spawn(self.command(&["run", "--log-format", format, "--log-level", "trace"]))
+    }
+
+    fn spawn(&self, mut command: Command) -> Agent {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("agent.log"))
             .unwrap();
-        let child = self
-            .command(&["run", "--log-format", format, "--log-level", "trace"])
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
