@@ -230,6 +230,8 @@ pub enum Format {
     Properties,
     /// `KEY='value'` lines for a POSIX shell.
     Shell,
+    /// An encrypted key store.
+    Pkcs12,
 }
 
 impl Format {
@@ -242,6 +244,7 @@ impl Format {
             Format::Dotenv => "dotenv",
             Format::Properties => "properties",
             Format::Shell => "shell",
+            Format::Pkcs12 => "pkcs12",
         }
     }
 }
@@ -255,6 +258,13 @@ pub enum Content {
     Entries(Format, BTreeMap<String, FieldRef>),
     /// All fields of one secret (or of a part of one) in a format.
     Whole(Format, FieldRef),
+    /// A key and its certificates as an encrypted PKCS#12 file.
+    Pkcs12 {
+        /// What is put in: PEM, joined.
+        parts: Vec<FieldRef>,
+        /// What encrypts it.
+        password: FieldRef,
+    },
     /// A template.
     Template {
         /// The minijinja source.
@@ -288,6 +298,9 @@ impl FileConfig {
             Content::Parts(parts) => parts.iter().map(|part| &part.secret).collect(),
             Content::Entries(_, entries) => entries.values().map(|part| &part.secret).collect(),
             Content::Whole(_, part) => BTreeSet::from([&part.secret]),
+            Content::Pkcs12 { parts, password } => {
+                parts.iter().chain([password]).map(|part| &part.secret).collect()
+            }
             Content::Template { secrets, .. } => secrets.iter().collect(),
         }
     }

@@ -66,11 +66,7 @@ pub fn to_text(config: &Config) -> String {
             name.to_string(),
             secret.from.to_string(),
             config.stores.get(&secret.from.store).map(identity).unwrap_or_default(),
-            match secret.from.version {
-                Some(_) => "pinned".to_owned(),
-                None if secret.leased => "by its lease".to_owned(),
-                None => format!("{} s", secret.refresh.as_secs_f64()),
-            },
+            pace(secret),
         ]);
     }
     let mut text = table(&rows);
@@ -105,6 +101,23 @@ pub fn to_text(config: &Config) -> String {
         let _ = write!(text, "\n{}", table(&rows));
     }
     text
+}
+
+/// When it is asked for again, as far as the config tells; the answer may tell more.
+fn pace(secret: &SecretConfig) -> String {
+    let has =
+        |words: &[&str]| secret.from.path.split('/').skip(1).any(|part| words.contains(&part));
+    if secret.from.version.is_some() {
+        "pinned".to_owned()
+    } else if secret.leased {
+        "by its lease".to_owned()
+    } else if !secret.with.is_empty() && has(&["issue", "sign", "sign-verbatim"]) {
+        "by its dates".to_owned()
+    } else if has(&["static-creds", "static-cred"]) {
+        "by the store".to_owned()
+    } else {
+        format!("{} s", secret.refresh.as_secs_f64())
+    }
 }
 
 /// Aligns columns; the last one is as long as it is.
@@ -143,6 +156,7 @@ fn identity(store: &StoreKind) -> String {
 fn format_word(content: &Content) -> &'static str {
     match content {
         Content::Parts(_) => "raw",
+        Content::Pkcs12 { .. } => "pkcs12",
         Content::Template { .. } => "template",
         Content::Entries(format, _) | Content::Whole(format, _) => format.word(),
     }

@@ -184,7 +184,7 @@ record! {
 
     /// A file.
     "a file" RawFile {
-        /// `raw`, `json`, `yaml`, `dotenv`, `properties` or `shell`.
+        /// `raw`, `json`, `yaml`, `dotenv`, `properties`, `shell` or `pkcs12`.
         format: String,
         /// `NAME.FIELD`, a list of them, or a mapping of keys to them.
         from: Node,
@@ -202,8 +202,18 @@ record! {
         volume: String,
         /// Files of one group move together.
         group: String,
-        /// The secret that encrypts a PKCS#12 file.
+        /// `NAME.FIELD` of the password that encrypts a PKCS#12 file.
         password: String,
+    }
+
+    /// What a PKCS#12 file is made of.
+    "the key store" RawKeyStore {
+        /// `NAME.FIELD` of the private key.
+        key: String,
+        /// `NAME.FIELD` of its certificate.
+        certificate: String,
+        /// `NAME.FIELD` of the certificates above it.
+        chain: String,
     }
 
     /// A volume.

@@ -6,8 +6,9 @@
 //!    can be read.
 //! 4. The first certificate of a file, and each further one that is not a CA's, is in its dates.
 //!    Further CA certificates are not judged: bundles and cross-signed chains carry ended ones.
-//! 5. A file with a key and certificates has them matching: the key and the first certificate.
-//! 6. Where a key stands alone in a file, it must match a certificate that stands alone in a file
+//! 5. A certificate whose issuer stands beside it, by name, was signed by it.
+//! 6. A file with a key and certificates has them matching: the key and the first certificate.
+//! 7. Where a key stands alone in a file, it must match a certificate that stands alone in a file
 //!    of the same name but for the ending (`tls.key`, `tls.crt`); and if one of the group's keys
 //!    matches no certificate while a server's or client's certificate matches no key, they were
 //!    meant for each other and are not.
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Error};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::pem::{self, Block};
@@ -85,7 +86,9 @@ struct Certificate {
 impl<'a> Papers<'a> {
     fn read(path: &'a FilePath, bytes: &[u8], now: i64) -> Result<Papers<'a>, CheckFailure> {
         let mut papers = Papers { path, has_key: false, keys: vec![], certificates: vec![] };
-        for block in pem::blocks(bytes)? {
+        let blocks = pem::blocks(bytes)?;
+        signed(&blocks)?;
+        for block in blocks {
             papers.has_key |= block.label.ends_with("PRIVATE KEY");
             match (block.label, &block.der) {
                 (_, None) => {}
@@ -143,6 +146,40 @@ fn certificate(
     }
     let public_key = certificate.public_key().subject_public_key.data.to_vec();
     Ok(Certificate { public_key, is_ca })
+}
+
+/// Whether the certificates of a file fit each other: after a change of a CA that keeps its name, an
+/// old chain beside a new certificate would be refused by everybody who verifies it.
+fn signed(blocks: &[Block<'_>]) -> Result<(), CheckFailure> {
+    let parsed: Vec<(usize, X509Certificate<'_>)> = blocks
+        .iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .filter_map(|block| {
+            let (_, certificate) = X509Certificate::from_der(block.der.as_ref()?.expose()).ok()?;
+            Some((block.line, certificate))
+        })
+        .collect();
+    let issued = |certificate: &X509Certificate<'_>| {
+        !certificate.is_ca() && certificate.issuer().as_raw() != certificate.subject().as_raw()
+    };
+    for (line, certificate) in parsed.iter().filter(|(_, certificate)| issued(certificate)) {
+        let mut issuers = parsed
+            .iter()
+            .filter(|(_, ca)| ca.is_ca() && ca.subject().as_raw() == certificate.issuer().as_raw())
+            .peekable();
+        let named = issuers.peek().is_some();
+        let signs = |(_, ca): &(usize, X509Certificate<'_>)| {
+            // An algorithm that the library does not know says nothing against it.
+            !matches!(
+                certificate.verify_signature(Some(ca.public_key())),
+                Err(X509Error::SignatureVerificationError)
+            )
+        };
+        if named && !issuers.any(signs) {
+            return Err(CheckFailure::NotSigned { line: *line });
+        }
+    }
+    Ok(())
 }
 
 /// The public half of a private key; `None` for a kind that the TLS library does not know.

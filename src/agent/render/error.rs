@@ -128,6 +128,14 @@ pub enum FormatFailure {
     Substitution,
     /// A secret without fields where fields are needed.
     NoFields,
+    /// No private key where one is needed.
+    NoKey,
+    /// More than one private key.
+    SeveralKeys,
+    /// No certificate where one is needed.
+    NoCertificate,
+    /// A password that is not UTF-8.
+    PasswordNotText,
 }
 
 /// How a template failed.
@@ -194,6 +202,11 @@ pub enum CheckFailure {
         line: usize,
         /// Seconds until it is.
         ahead: i64,
+    },
+    /// A certificate that was not signed by the CA of its issuer's name beside it.
+    NotSigned {
+        /// Line of its `BEGIN`, from 1.
+        line: usize,
     },
     /// The private key in this file is not the one of the certificate.
     Mismatch {

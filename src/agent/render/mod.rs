@@ -15,16 +15,19 @@
 //!   Compose's `env_file`; see [`dotenv`] for what they do not agree on, which is refused.
 //! - **shell**: for `.` or `eval` in a POSIX shell; refuses only NUL, which no variable can hold.
 //! - **properties**: for `java.util.Properties.load`, pure ASCII.
+//! - **pkcs12**: for Java and OpenSSL, encrypted; the same bytes for the same content, see [`pkcs12`].
 //! - templates: minijinja with strict undefined values, see [`template`].
 
 mod base;
 mod buffer;
 mod check;
+mod der;
 mod document;
 mod dotenv;
 mod error;
 mod lines;
 mod pem;
+mod pkcs12;
 mod template;
 
 use std::collections::BTreeMap;
@@ -93,6 +96,11 @@ impl Renderer {
                 let entries = base.entries(entries)?;
                 write(file, *format, &entries)
             }
+            Content::Pkcs12 { parts, password } => {
+                let pem = base.joined(parts)?;
+                let secret = base.joined(std::slice::from_ref(password))?;
+                pkcs12::write(&pem, &secret).map_err(|unfit| unfit.of(file, password))
+            }
             Content::Template { secrets: names, .. } => self.templates.render(file, names, secrets),
         }
     }
@@ -110,7 +118,8 @@ fn write(
         why,
     };
     match format {
-        Format::Json | Format::Raw => document::json(document, &refuse),
+        // The last two are no documents: other contents write them.
+        Format::Json | Format::Raw | Format::Pkcs12 => document::json(document, &refuse),
         Format::Yaml => document::yaml(document, &refuse),
         Format::Dotenv => lines::write(document, dotenv::line, &refuse),
         Format::Shell => lines::write(document, lines::shell, &refuse),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::super::decode::{At, Decode, Named};
 use super::super::mistake::{Mistake, Span, suggest};
 use super::super::model::{Content, FieldRef, FileConfig, Format};
-use super::super::raw::{RawDefaults, RawFile};
+use super::super::raw::{RawDefaults, RawFile, RawKeyStore};
 use super::super::substitute::is_variable;
 use super::super::yaml::{Kind, Node};
 use super::{Context, choice, not_a_variable};
-use crate::secret::{FilePath, VolumeName};
+use crate::secret::{FieldPath, FilePath, SecretName, VolumeName};
 
 const FORMATS: [&str; 7] = ["raw", "json", "yaml", "dotenv", "properties", "shell", "pkcs12"];
 
@@ -76,7 +76,9 @@ impl Context<'_> {
         let volume = self.volume_of(raw, volumes, path);
         let decode = self.decode(raw);
         let format = self.format(raw);
-        if let (Some(password), Some(_)) = (&raw.password, format) {
+        if let (Some(password), Some(_)) =
+            (&raw.password, format.filter(|format| *format != Format::Pkcs12))
+        {
             self.mistakes.push(Mistake::new(
                 &password.span,
                 format!("`{}` has a password and is not encrypted", path.shown),
@@ -85,6 +87,9 @@ impl Context<'_> {
             ));
         }
         let content = match (&raw.from, &raw.template) {
+            (Some(from), None) if format == Some(Format::Pkcs12) => {
+                self.pkcs12(path, &from.value, raw, secrets)
+            }
             (Some(from), None) => self.content(path, &from.value, format, secrets),
             (None, Some(template)) => {
                 if let Some(format) = &raw.format {
@@ -181,14 +186,7 @@ impl Context<'_> {
             "dotenv" => Format::Dotenv,
             "properties" => Format::Properties,
             "shell" => Format::Shell,
-            "pkcs12" => {
-                self.mistakes.push(Mistake::not_yet(
-                    &format.span,
-                    "the format `pkcs12` is not there yet",
-                    "keep the PKCS#12 file itself in the store, and deliver it with `decode: base64`",
-                ));
-                return None;
-            }
+            "pkcs12" => Format::Pkcs12,
             _ => {
                 self.mistakes.push(choice("format", format, &FORMATS));
                 return None;
@@ -224,6 +222,61 @@ impl Context<'_> {
                 })
             }
         }
+    }
+
+    /// A key store: one secret with the fields that PKI issues, or a list of PEM parts.
+    fn pkcs12(
+        &mut self,
+        path: &At<String>,
+        from: &Node,
+        raw: &RawFile,
+        secrets: &[&str],
+    ) -> Option<Content> {
+        let password = match &raw.password {
+            Some(password) => self.field(password, secrets),
+            None => {
+                if !raw.wrong.contains(&"password") {
+                    self.mistakes.push(Mistake::new(
+                        &path.span,
+                        format!("`{}` has no `password`", path.shown),
+                        "a PKCS#12 file is encrypted, and its reader needs the same password",
+                        "add `password: SECRET.FIELD`",
+                    ));
+                }
+                None
+            }
+        };
+        let parts = if let Kind::Map(_) = &from.kind {
+            self.key_and_certificates(from, secrets)?
+        } else if let Content::Parts(parts) =
+            self.content(path, from, Some(Format::Raw), secrets)?
+        {
+            match parts.as_slice() {
+                [whole] if whole.field == FieldPath::Whole => of_pki(&whole.secret),
+                _ => parts,
+            }
+        } else {
+            return None;
+        };
+        Some(Content::Pkcs12 { parts, password: password? })
+    }
+
+    /// `{ key, certificate, chain }`, in this order whatever the order of the text.
+    fn key_and_certificates(&mut self, from: &Node, secrets: &[&str]) -> Option<Vec<FieldRef>> {
+        let raw = RawKeyStore::decode(from, &mut self.mistakes)?;
+        for (name, given) in [("key", &raw.key), ("certificate", &raw.certificate)] {
+            if given.is_none() && !raw.wrong.contains(&name) {
+                self.mistakes.push(Mistake::new(
+                    &from.span,
+                    format!("the key store has no `{name}`"),
+                    "a key and its certificate belong together",
+                    "write `{ key: NAME.private_key, certificate: NAME.certificate, chain: \"NAME.ca_chain?\" }`",
+                ));
+            }
+        }
+        let given = [raw.key, raw.certificate, raw.chain].into_iter().flatten();
+        let fields: Vec<Option<FieldRef>> = given.map(|text| self.field(&text, secrets)).collect();
+        fields.into_iter().collect()
     }
 
     /// Named values in a format.
@@ -303,4 +356,14 @@ impl Context<'_> {
         }
         Content::Parts(parts.into_iter().flatten().collect())
     }
+}
+
+/// The fields that a secret of a PKI has, in the order of a PEM file.
+fn of_pki(secret: &SecretName) -> Vec<FieldRef> {
+    let field = |name: &str, optional| FieldRef {
+        secret: secret.clone(),
+        field: FieldPath::Field(name.to_owned()),
+        optional,
+    };
+    vec![field("private_key", false), field("certificate", false), field("ca_chain", true)]
 }

@@ -223,3 +223,23 @@ fn kinds_of_pem_that_are_not_understood_pass() {
         assert_eq!(check(&[("a", other), ("tls.crt", &certificate)]), Ok(()), "{other}");
     }
 }
+
+#[test]
+fn a_certificate_beside_a_ca_of_its_issuers_name_that_did_not_sign_it_is_refused() {
+    let ca = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the ca");
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().pem(), rcgen::Issuer::new(params, key))
+    };
+    let ((old, _), (new, issuer)) = (ca(), ca());
+    let mut params = CertificateParams::new(vec!["orders.svc".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "orders");
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+    assert_eq!(check(&[("a.pem", &format!("{leaf}{new}"))]), Ok(()));
+    assert_eq!(check(&[("a.pem", &format!("{leaf}{old}{new}"))]), Ok(()), "both names fit");
+    let (_, failure) = failure(check(&[("a.pem", &format!("{leaf}{old}"))]));
+    assert_eq!(failure, CheckFailure::NotSigned { line: 1 });
+}

@@ -71,10 +71,18 @@ fn every_error() -> Vec<(RenderError, &'static [&'static str])> {
         F::Quotes,
         F::Substitution,
         F::NoFields,
+        F::NoKey,
+        F::SeveralKeys,
+        F::NoCertificate,
+        F::PasswordNotText,
     ] {
         let (format, key) = (Format::Dotenv, "KEY".to_owned());
-        let names =
-            if matches!(why, F::KeyEmpty | F::NoFields) { &["dotenv"][..] } else { &["`KEY`"] };
+        let names = match why {
+            F::KeyEmpty | F::NoFields => &["dotenv"][..],
+            F::NoKey | F::SeveralKeys => &["private key"],
+            F::NoCertificate => &["certificate"],
+            _ => &["`KEY`"],
+        };
         all.push((RenderError::Refused { file: file.clone(), format, key, why }, names));
     }
     let pem = |fault| CheckFailure::Pem { line: 9, fault };
@@ -86,6 +94,7 @@ fn every_error() -> Vec<(RenderError, &'static [&'static str])> {
         pem(PemFault::Empty),
         CheckFailure::Certificate { line: 9 },
         CheckFailure::Key { line: 9 },
+        CheckFailure::NotSigned { line: 9 },
         CheckFailure::Expired { line: 9, ago: 200_000 },
         CheckFailure::NotYetValid { line: 9, ahead: 60 },
     ] {

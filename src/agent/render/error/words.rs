@@ -42,6 +42,10 @@ impl FormatFailure {
                 format!("`{key}` holds `${{…}}`, which some readers of {name} replace")
             }
             FormatFailure::NoFields => format!("the secret has no fields, which {name} needs"),
+            FormatFailure::NoKey => "there is no private key in it".to_owned(),
+            FormatFailure::SeveralKeys => "there is more than one private key in it".to_owned(),
+            FormatFailure::NoCertificate => "there is no certificate in it".to_owned(),
+            FormatFailure::PasswordNotText => format!("the password `{key}` is not UTF-8"),
         }
     }
 
@@ -60,6 +64,11 @@ impl FormatFailure {
             FormatFailure::Nul | FormatFailure::NotText => {
                 "deliver it as a file of its own (`raw`), or store it as base64".to_owned()
             }
+            FormatFailure::NoKey | FormatFailure::SeveralKeys | FormatFailure::NoCertificate => {
+                "put one private key in PEM form first, then its certificate, then the others"
+                    .to_owned()
+            }
+            FormatFailure::PasswordNotText => "use a password of plain characters".to_owned(),
             FormatFailure::CarriageReturn | FormatFailure::Quotes | FormatFailure::Substitution => {
                 "use format `json` or `shell`, or deliver it as a file of its own".to_owned()
             }
@@ -135,6 +144,12 @@ impl CheckFailure {
             CheckFailure::NotYetValid { line, ahead } => {
                 format!("the certificate at line {line} is valid only in {}", Span(*ahead))
             }
+            CheckFailure::NotSigned { line } => {
+                format!(
+                    "the certificate at line {line} names an issuer that stands beside it and \
+                     did not sign it"
+                )
+            }
             CheckFailure::Mismatch { certificate } => {
                 format!("its private key is not the one of the certificate in `{certificate}`")
             }
@@ -150,6 +165,10 @@ impl CheckFailure {
             | CheckFailure::Certificate { .. }
             | CheckFailure::Key { .. } => {
                 "look at the value in the store: often newlines were lost or a part was cut off"
+                    .to_owned()
+            }
+            CheckFailure::NotSigned { .. } => {
+                "write certificate and chain in one step; after a change of the CA, issue anew"
                     .to_owned()
             }
             CheckFailure::Expired { .. } => "issue a new certificate into the store".to_owned(),
