@@ -1,6 +1,7 @@
 //! What kind of content the bytes are. It decides which rules may speak, never whether bytes are
 //! looked at.
 
+use super::text;
 use crate::scan::finding::PlaceKind;
 
 /// What the detector is told of the bytes it is about to see.
@@ -34,225 +35,42 @@ pub(super) enum Class {
     Binary,
 }
 
-const CONFIG: &[&str] = &[
-    "env",
-    "ini",
-    "cfg",
-    "conf",
-    "config",
-    "cnf",
-    "properties",
-    "yaml",
-    "yml",
-    "json",
-    "toml",
-    "tfvars",
-    "tfstate",
-    "tf",
-    "hcl",
-    "xml",
-    "plist",
-    "settings",
-    "secrets",
-    "secret",
-    "key",
-    "pem",
-    "ppk",
-    "credentials",
-    "creds",
-    "ovpn",
-    "npmrc",
-    "netrc",
-    "pypirc",
-    "pgpass",
-    "vault",
-    "envrc",
-    "json5",
-    "jsonc",
-    "reg",
-    "rc",
-    "kdl",
-    "nix",
-    "publishsettings",
-    "pubxml",
-    "auto",
-    "dsn",
-    "edn",
-    "service",
-    "inc",
-    "ldif",
-    "cred",
-    "auth",
-    "token",
-    "pass",
-    "password",
-    "passwd",
-    "bak",
-    "backup",
-    "old",
-    "orig",
-    "save",
-    "dist",
-    "local",
-    "production",
-    "prod",
-    "staging",
-    "development",
-    "dev",
-    "test",
-    "sql",
-    "dump",
-    "log",
-    "har",
-    "http",
-    "rest",
-    "csv",
-    "tsv",
-    "ipynb",
-    "gradle",
-    "kubeconfig",
-    "mobileconfig",
-    "rdp",
-    "rdg",
-    "kts",
-    "eyaml",
-    "sls",
-];
-const SHELL: &[&str] =
-    &["sh", "bash", "zsh", "fish", "ksh", "csh", "ps1", "psm1", "bat", "cmd", "dockerfile"];
-const SOURCE: &[&str] = &[
-    "py", "pyi", "pyx", "js", "mjs", "cjs", "ts", "tsx", "jsx", "go", "rs", "java", "kt", "scala",
-    "groovy", "c", "h", "cc", "cpp", "cxx", "hpp", "hh", "cs", "vb", "fs", "swift", "m", "mm",
-    "rb", "erb", "pl", "pm", "t", "php", "phtml", "lua", "r", "jl", "ex", "exs", "erl", "hrl",
-    "clj", "cljs", "hs", "ml", "mli", "dart", "vue", "svelte", "astro", "tcl", "el", "lisp", "scm",
-    "asm", "s", "proto", "thrift", "graphql", "vim", "awk", "cmake", "am", "ac", "m4", "mk", "d",
-    "zig", "nim", "pas", "f", "f90", "ada", "jinja", "j2", "ejs", "hbs", "pug", "jsp", "aspx",
-    "cshtml", "pp", "pod6", "rake", "gemspec", "cr", "sol", "coffee", "def", "inl", "ipp", "tcc",
-    "rst_t",
-];
-const DOC: &[&str] = &[
-    "md",
-    "rst",
-    "adoc",
-    "html",
-    "htm",
-    "xhtml",
-    "po",
-    "pot",
-    "mo",
-    "info",
-    "texi",
-    "tex",
-    "man",
-    "1",
-    "2",
-    "3",
-    "4",
-    "5",
-    "6",
-    "7",
-    "8",
-    "3pm",
-    "1p",
-    "3p",
-    "pod",
-    "txt2tags",
-    "markdown",
-    "mdx",
-    "xsd",
-    "dtd",
-    "xsl",
-    "docbook",
-    "changelog",
-    "news",
-    "3ssl",
-    "1ssl",
-    "5ssl",
-    "7ssl",
-    "3erl",
-    "3tcl",
-    "3x",
-    "n",
-    "xlf",
-    "ts_t",
-    "gmo",
-    "rtf",
-    "bib",
-    "docx",
-    "pdf",
-];
-const LOCK: &[&str] = &["lock", "sum", "md5sums", "sha256sums", "sha256", "sha512", "asc_t", "sig"];
-const GENERATED: &[&str] = &["map", "css", "scss", "less", "svg", "wasm", "woff", "eot", "ttf"];
-const LOCK_NAMES: &[&str] = &[
-    "package-lock.json",
-    "npm-shrinkwrap.json",
-    "yarn.lock",
-    "pnpm-lock.yaml",
-    "composer.lock",
-    "record",
-    "go.sum",
-    "cargo.lock",
-    "gemfile.lock",
-    "poetry.lock",
-    "pipfile.lock",
-    "uv.lock",
-    "packages.lock.json",
-    "project.assets.json",
-    "manifest.mf",
-    "sha256sums",
-    "sha512sums",
-    "md5sums",
-    ".package-lock.json",
-    "deno.lock",
-    "bun.lock",
-    "flake.lock",
-    ".cargo_vcs_info.json",
-    ".cargo-checksum.json",
-    "contents",
-    "sbom.json",
-    "sri.json",
-    "integrity.json",
-];
-const SHELL_NAMES: &[&str] = &[
-    "dockerfile",
-    "containerfile",
-    "makefile",
-    "gnumakefile",
-    ".bash_history",
-    ".zsh_history",
-    ".sh_history",
-    ".history",
-    ".ash_history",
-    ".mysql_history",
-    ".psql_history",
-    ".rediscli_history",
-    ".python_history",
-    ".node_repl_history",
-    "justfile",
-    "procfile",
-    "jenkinsfile",
-    "entrypoint",
-    ".bashrc",
-    ".profile",
-    ".zshrc",
-    ".bash_profile",
-    ".zprofile",
-    ".zshenv",
-    "vagrantfile",
-];
-const DOC_NAMES: &[&str] = &[
-    "readme",
-    "license",
-    "licence",
-    "copying",
-    "changelog",
-    "changes",
-    "news",
-    "authors",
-    "copyright",
-    "metadata",
-    "pkg-info",
-];
+const CONFIG: &str = "\
+    env ini cfg conf config cnf properties yaml yml json toml tfvars tfstate tf hcl xml plist \
+    settings secrets secret key pem ppk credentials creds ovpn npmrc netrc pypirc pgpass vault \
+    envrc json5 jsonc reg rc kdl nix publishsettings pubxml auto dsn edn service inc ldif cred \
+    auth token pass password passwd bak backup old orig save dist local production prod staging \
+    development dev test sql dump log har http rest csv tsv ipynb gradle kubeconfig mobileconfig \
+    rdp rdg kts eyaml sls";
+const SHELL: &str = "\
+    sh bash zsh fish ksh csh ps1 psm1 bat cmd dockerfile";
+const SOURCE: &str = "\
+    py pyi pyx js mjs cjs ts tsx jsx go rs java kt scala groovy c h cc cpp cxx hpp hh cs vb fs \
+    swift m mm rb erb pl pm t php phtml lua r jl ex exs erl hrl clj cljs hs ml mli dart vue \
+    svelte astro tcl el lisp scm asm s proto thrift graphql vim awk cmake am ac m4 mk d zig nim \
+    pas f f90 ada jinja j2 ejs hbs pug jsp aspx cshtml pp pod6 rake gemspec cr sol coffee def \
+    inl ipp tcc rst_t";
+const DOC: &str = "\
+    md rst adoc html htm xhtml po pot mo info texi tex man 1 2 3 4 5 6 7 8 3pm 1p 3p pod \
+    txt2tags markdown mdx xsd dtd xsl docbook changelog news 3ssl 1ssl 5ssl 7ssl 3erl 3tcl 3x n \
+    xlf ts_t gmo rtf bib docx pdf";
+const LOCK: &str = "\
+    lock sum md5sums sha256sums sha256 sha512 asc_t sig";
+const GENERATED: &str = "\
+    map css scss less svg wasm woff eot ttf";
+const LOCK_NAMES: &str = "\
+    package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml composer.lock record go.sum \
+    cargo.lock gemfile.lock poetry.lock pipfile.lock uv.lock packages.lock.json \
+    project.assets.json manifest.mf sha256sums sha512sums md5sums .package-lock.json deno.lock \
+    bun.lock flake.lock .cargo_vcs_info.json .cargo-checksum.json contents sbom.json sri.json \
+    integrity.json";
+const SHELL_NAMES: &str = "\
+    dockerfile containerfile makefile gnumakefile .bash_history .zsh_history .sh_history \
+    .history .ash_history .mysql_history .psql_history .rediscli_history .python_history \
+    .node_repl_history justfile procfile jenkinsfile entrypoint .bashrc .profile .zshrc \
+    .bash_profile .zprofile .zshenv vagrantfile";
+const DOC_NAMES: &str = "\
+    readme license licence copying changelog changes news authors copyright metadata pkg-info";
 
 impl Class {
     /// By the place and the name alone.
@@ -276,13 +94,13 @@ impl Class {
 
     fn named(path: &[u8], name: &str) -> Class {
         let stem = name.split('.').next().unwrap_or_default();
-        if LOCK_NAMES.contains(&name) {
+        if text::listed(LOCK_NAMES, name.as_bytes()) {
             return Class::Lock;
         }
         if name.contains(".min.") || name.ends_with("-min.js") || name.ends_with(".bundle.js") {
             return Class::Generated;
         }
-        if SHELL_NAMES.contains(&name)
+        if text::listed(SHELL_NAMES, name.as_bytes())
             || name.starts_with("dockerfile")
             || name.ends_with("_history")
         {
@@ -295,7 +113,7 @@ impl Class {
             return Class::Config;
         }
         let is_doc_tree = |dir: &[u8]| path.windows(dir.len()).any(|part| part == dir);
-        if DOC_NAMES.contains(&stem)
+        if text::listed(DOC_NAMES, stem.as_bytes())
             || is_doc_tree(b"usr/share/man/")
             || is_doc_tree(b"usr/share/info/")
         {
@@ -303,7 +121,7 @@ impl Class {
         }
         let extension = name.rsplit_once('.').map(|(_, extension)| extension);
         let Some(extension) = extension else { return Class::Text };
-        let is = |list: &[&str]| list.contains(&extension);
+        let is = |list: &str| text::listed(list, extension.as_bytes());
         match () {
             () if is(SOURCE) => Class::Source,
             () if is(DOC) => Class::Doc,
@@ -324,7 +142,7 @@ impl Class {
         }
         if matches!(self, Class::Text) && head.starts_with(b"#!") {
             return match head.iter().take(64).position(|&b| b == b'\n') {
-                Some(end) if contains(&head[..end], b"sh") => Class::Shell,
+                Some(end) if text::contains(&head[..end], b"sh") => Class::Shell,
                 _ => Class::Source,
             };
         }
@@ -344,10 +162,6 @@ pub(super) fn looks_utf16(head: &[u8]) -> bool {
 
 fn longest_line(head: &[u8]) -> usize {
     head.split(|&b| b == b'\n').map(<[u8]>::len).max().unwrap_or(0)
-}
-
-pub(super) fn contains(data: &[u8], needle: &[u8]) -> bool {
-    data.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use super::rule::{Rule, Shape};
 use super::{placeholder, proof, text};
 use crate::scan::finding::{Confidence, Inside, Proof, Severity};
 
+/// What silences a finding on its line, where that is allowed.
+const ALLOW: &[u8] = b"sidekey:allow";
 /// How far after its anchor a pattern may reach.
 const REACH: usize = 4 << 10;
 
@@ -75,7 +77,8 @@ impl<'a> Scene<'a> {
         match rule.shape {
             Shape::Token => self.token(view, rule, number, at, 0),
             Shape::Near(back) => self.token(view, rule, number, at, back),
-            Shape::Keyed | Shape::Special(_) => None,
+            Shape::Keyed => self.keyed(view, rule, number, at),
+            Shape::Special(special) => self.special(view, rule, number, at, special),
         }
     }
 
@@ -103,7 +106,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The value has the form of the rule. Is it one?
-    fn judge(
+    pub(super) fn judge(
         &self,
         view: &View<'_>,
         rule: &Rule,
@@ -114,21 +117,7 @@ impl<'a> Scene<'a> {
         if placeholder::is_made_up(secret) || text::entropy(secret) < rule.entropy {
             return None;
         }
-        let mut found = Found {
-            rule: number,
-            span: span.clone(),
-            outer: span.clone(),
-            inside: Vec::new(),
-            secret: secret.to_vec(),
-            confidence: rule.confidence,
-            severity: rule.severity,
-            proof: Vec::new(),
-            weak: rule.weak,
-            key_name: None,
-            allowed_inline: text::line_around(view.data, &span)
-                .windows(13)
-                .any(|w| w == b"sidekey:allow"),
-        };
+        let mut found = self.found(view, rule, number, span.clone());
         if let Some(check) = rule.check {
             match proof::check(check, secret, self.detector.now) {
                 proof::Outcome::Wrong => return None,
@@ -140,6 +129,30 @@ impl<'a> Scene<'a> {
             }
         }
         Some(found)
+    }
+
+    /// As the rule has it, before anything else is known.
+    pub(super) fn found(
+        &self,
+        view: &View<'_>,
+        rule: &Rule,
+        number: u16,
+        span: Range<usize>,
+    ) -> Found {
+        let line = text::line_around(view.data, &span);
+        Found {
+            rule: number,
+            outer: span.clone(),
+            inside: Vec::new(),
+            secret: view.data[span.clone()].to_vec(),
+            confidence: rule.confidence,
+            severity: rule.severity,
+            proof: Vec::new(),
+            weak: rule.weak,
+            key_name: None,
+            allowed_inline: line.windows(ALLOW.len()).any(|part| part == ALLOW),
+            span,
+        }
     }
 }
 

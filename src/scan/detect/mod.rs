@@ -8,10 +8,14 @@
 
 #![allow(dead_code, reason = "the fields are read by the rules that come next")]
 
+mod assign;
 mod class;
+mod credible;
 mod detector;
 mod gate;
+mod keyed;
 mod matcher;
+mod names;
 mod placeholder;
 mod problem;
 mod proof;
@@ -20,6 +24,7 @@ mod special;
 mod stream;
 mod template;
 mod text;
+mod url;
 
 pub use class::Subject;
 pub use detector::{Detector, Pick};

@@ -224,7 +224,7 @@ fn build(provider: &RawProvider, raw: &RawRule) -> Result<Rule, &'static str> {
 fn shape(raw: &RawRule) -> Result<Shape, &'static str> {
     let has = (!raw.prefix.is_empty(), !raw.anchor.is_empty(), !raw.key.is_empty());
     match (raw.special, has) {
-        (Some(special), (false, true, false)) => Ok(Shape::Special(special)),
+        (Some(special), (false, true, _)) => Ok(Shape::Special(special)),
         (None, (true, false, false)) => Ok(Shape::Token),
         (None, (false, true, false)) => Ok(Shape::Near(raw.back)),
         (None, (false, false, true)) => Ok(Shape::Keyed),
@@ -234,7 +234,8 @@ fn shape(raw: &RawRule) -> Result<Shape, &'static str> {
 
 fn anchors(raw: &RawRule) -> Vec<Literal> {
     let exact = raw.prefix.iter().map(|text| Literal::exact(text));
-    let folded = raw.key.iter().map(|text| Literal::folded(text));
+    let keyed = raw.special.is_none();
+    let folded = raw.key.iter().filter(|_| keyed).map(|text| Literal::folded(text));
     let near = raw
         .anchor
         .iter()

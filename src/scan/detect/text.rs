@@ -44,3 +44,77 @@ pub(super) fn line_around<'a>(data: &'a [u8], span: &Range<usize>) -> &'a [u8] {
     let end = span.end + after.iter().position(|&b| b == b'\n').unwrap_or(after.len());
     &data[start..end]
 }
+
+/// Ends a value without quotes in the middle of something else.
+pub(super) fn ends_word(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b"\"'`<>;,&)}]|".contains(&byte)
+}
+
+/// The second letters of the most frequent pairs in the words of manuals and programs.
+const PAIRS: [&str; 26] = [
+    "bcdgiklmnprstuvy",
+    "aeiloru",
+    "acehiklortu",
+    "adeiosu",
+    "abcdefgilmnpqrstvwxy",
+    "aefioru",
+    "aehinrsu",
+    "aeiot",
+    "abcdefglmnoprstvz",
+    "e",
+    "eis",
+    "adeilostuy",
+    "aeimopsu",
+    "acdefginostuv",
+    "bcdfglmnoprstuvw",
+    "aeiloprstuy",
+    "u",
+    "acdegiklmnorstuy",
+    "acehilopstuy",
+    "acehiloprstuy",
+    "abceilmnprst",
+    "aei",
+    "aehior",
+    "epst",
+    "ps",
+    "e",
+];
+
+/// How much of it no word would have, from 0 to 1: letters that rarely follow each other, digits
+/// between letters, changes of case within a word.
+#[expect(clippy::cast_precision_loss, reason = "lengths of values are far below 2^23")]
+pub(super) fn strangeness(value: &[u8]) -> f32 {
+    let mut pairs = 0_usize;
+    let mut strange = 0_usize;
+    for pair in value.windows(2) {
+        let [a, b] = [pair[0], pair[1]];
+        if !a.is_ascii_alphanumeric() || !b.is_ascii_alphanumeric() {
+            continue;
+        }
+        pairs += 1;
+        let usual = match (a.is_ascii_alphabetic(), b.is_ascii_alphabetic()) {
+            (true, true) => {
+                let row = PAIRS[usize::from(a.to_ascii_lowercase() - b'a')];
+                let falls = a.is_ascii_lowercase() && b.is_ascii_uppercase();
+                falls || row.as_bytes().contains(&b.to_ascii_lowercase())
+            }
+            (false, false) => true,
+            _ => false,
+        };
+        strange += usize::from(!usual);
+    }
+    if pairs == 0 { 0.0 } else { strange as f32 / pairs as f32 }
+}
+
+pub(super) fn contains(data: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(data, needle).is_some()
+}
+
+/// The words of a list that is written as one string.
+pub(super) fn words(list: &str) -> impl Iterator<Item = &[u8]> {
+    list.split_ascii_whitespace().map(str::as_bytes)
+}
+
+pub(super) fn listed(list: &str, word: &[u8]) -> bool {
+    words(list).any(|known| known == word)
+}

@@ -1,0 +1,108 @@
+//! Names that values are assigned to: their words, and what they promise.
+
+use super::text;
+
+/// The words of a name, in lower case: `DB_Password`, `db.password` and `dbPassword` are the same.
+pub(super) fn words(name: &[u8]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut last = 0_u8;
+    for (i, &byte) in name.iter().enumerate() {
+        let next_is_lower = name.get(i + 1).is_some_and(u8::is_ascii_lowercase);
+        let humps = byte.is_ascii_uppercase()
+            && (last.is_ascii_lowercase()
+                || last.is_ascii_digit()
+                || last.is_ascii_uppercase() && next_is_lower);
+        let is_part = byte.is_ascii_alphanumeric();
+        if (!is_part || humps) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        if is_part {
+            word.push(char::from(byte.to_ascii_lowercase()));
+        }
+        last = byte;
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Words after the one that counts that don't change what the value is.
+const NEUTRAL: &str = "\
+    value plain plaintext string str text raw prod production dev development staging stage live \
+    test testing default base64 b64 old new current previous primary secondary admin root master \
+    main local qa uat literal data db database server client user one two a b v1 v2 k8s api app \
+    readonly rw ro backup us eu global hex internal external legacy base";
+
+/// Words before the one that counts that make it something else.
+const HARMLESS: &str = "\
+    public publishable foreign partition sort cache csrf xsrf next page pagination continuation \
+    cancel cancellation eos bos pad unk mask sep special no has is show hide use allow require \
+    requires forgot reset invalid missing wrong bad confirm enter change update verify check \
+    validate parse idempotency sync hash i18n label translation shortcut hot arrow \
+    secondary_index registry object lookup index group map dict cursor syntax lexer parser start \
+    end stop min max num total count color colour without disable enable skip hide with ssh_pub \
+    pub";
+
+/// Whether the name ends in one of `kinds` (words with blanks between them), apart from numbers
+/// and words that say where or when.
+pub(super) fn promises(name: &[u8], kinds: &[String]) -> bool {
+    let words = words(name);
+    let mut words: &[String] = &words;
+    while let [rest @ .., last] = words {
+        if matches(words, kinds) {
+            return true;
+        }
+        let is_number = last.bytes().all(|b| b.is_ascii_digit());
+        if !is_number && !text::listed(NEUTRAL, last.as_bytes()) {
+            return false;
+        }
+        words = rest;
+    }
+    false
+}
+
+fn matches(words: &[String], kinds: &[String]) -> bool {
+    kinds.iter().any(|kind| {
+        let kind: Vec<&str> = kind.split(' ').collect();
+        let Some(before) = words.len().checked_sub(kind.len()) else { return false };
+        let (before, end) = words.split_at(before);
+        let harmless = |word: &String| text::listed(HARMLESS, word.as_bytes());
+        end.iter().map(String::as_str).eq(kind)
+            && !before.last().is_some_and(harmless)
+            && !before.first().is_some_and(harmless)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_same_in_every_style() {
+        for name in ["DB_PASSWORD", "db.password", "dbPassword", "db-password", "DbPassword"] {
+            assert_eq!(words(name.as_bytes()), ["db", "password"], "{name}");
+        }
+        assert_eq!(words(b"AWSSecretKey2"), ["aws", "secret", "key2"]);
+    }
+
+    #[test]
+    fn the_end_of_the_name_decides() {
+        let kinds = ["password".to_owned(), "api key".to_owned()];
+        let yes = ["password", "PASSWORD_PROD", "my_api_key", "DB_PASSWORD_2"];
+        let no = [
+            "password_file",
+            "password_min_length",
+            "public_api_key",
+            "reset_password",
+            "passwords",
+        ];
+        for name in yes {
+            assert!(promises(name.as_bytes(), &kinds), "{name}");
+        }
+        for name in no {
+            assert!(!promises(name.as_bytes(), &kinds), "{name}");
+        }
+    }
+}
