@@ -7,7 +7,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::gate::{Gate, Literal};
 use super::problem::RulesError;
-use super::rule::{Rule, RuleSet};
+use super::rule::{Rule, RuleSet, Shape};
 use super::stream::Stream;
 use super::{Hit, Subject};
 
@@ -33,6 +33,8 @@ pub struct Detector {
     pub(super) gate: Gate,
     /// For each literal of the gate, the rules that it belongs to.
     pub(super) owners: Vec<Vec<u16>>,
+    /// Rules that look at whole files, by their paths.
+    pub(super) whole: Vec<u16>,
     pub(super) now: u64,
     wanted: Vec<bool>,
     /// Compiled when first needed: most images need few of them.
@@ -51,9 +53,13 @@ impl Detector {
         };
         let wanted: Vec<bool> = set.rules.iter().map(is_wanted).collect();
         let mut owners: BTreeMap<&Literal, Vec<u16>> = BTreeMap::new();
+        let mut whole = Vec::new();
         for (number, rule) in (0_u16..).zip(&set.rules) {
             if !wanted[usize::from(number)] {
                 continue;
+            }
+            if rule.shape == Shape::Whole {
+                whole.push(number);
             }
             for anchor in &rule.anchors {
                 let owners = owners.entry(anchor).or_default();
@@ -66,6 +72,7 @@ impl Detector {
         Ok(Detector {
             gate,
             owners: owners.into_values().collect(),
+            whole,
             now: pick.now,
             wanted,
             patterns: set.rules.iter().map(|_| OnceLock::new()).collect(),

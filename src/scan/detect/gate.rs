@@ -110,11 +110,13 @@ impl Gate {
             }
             at += TURN;
         }
+        // Every position of the last turn: a literal of four bytes may end with the data.
         while at <= to && at + SHORTEST <= data.len() {
             self.confirm(data, at, from, to, found);
-            at += 2;
+            at += 1;
         }
         found.sort_unstable();
+        found.dedup();
     }
 
     fn turn(&self, block: &[u8; TURN + 2]) -> u32 {

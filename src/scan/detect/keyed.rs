@@ -33,7 +33,7 @@ impl Scene<'_> {
             rule.anchors.iter().any(|anchor| bytes.eq_ignore_ascii_case(&anchor.text))
         })?;
         let direct = assign::around(view.data, at, at + length);
-        let mut tried = direct.into_iter().chain(self.following(view.data, at + length));
+        let mut tried = direct.into_iter().chain(Self::following(view.data, at + length));
         tried.find_map(|found| self.fits(view, rule, number, &found))
     }
 
@@ -57,7 +57,7 @@ impl Scene<'_> {
         if placeholder::is_reference(&view.data[span.clone()], assignment.quoted) {
             return None;
         }
-        let mut found = self.judge(view, rule, number, span)?;
+        let mut found = Self::judge(view, rule, number, span)?;
         if self.class == Class::Doc || credible::is_for_show(self.path) {
             found.confidence = found.confidence.max(Confidence::Possible);
         }
@@ -66,18 +66,14 @@ impl Scene<'_> {
     }
 
     /// Assignments in the lines after a maker's name: `acme:` and then `api_key: …`.
-    fn following<'d>(
-        &self,
-        data: &'d [u8],
-        from: usize,
-    ) -> impl Iterator<Item = Assignment> + use<'d> {
+    fn following(data: &[u8], from: usize) -> impl Iterator<Item = Assignment> {
         let to = data.len().min(from + NEAR);
         let signs = (from..to).filter(|&at| matches!(data[at], b'=' | b':')).take(8);
         signs.filter_map(move |at| {
             let name = name_before(data, from, at)?;
             let words = names::words(&data[name.clone()]);
             let last = words.last()?;
-            let promising = text::listed(ENDINGS, last.as_bytes());
+            let promising = text::words(ENDINGS).any(|end| last.as_bytes().ends_with(end));
             promising.then(|| assign::around(data, name.start, name.end)).flatten()
         })
     }
@@ -101,7 +97,7 @@ impl Scene<'_> {
         }
         let confidence = credible::credible(self, view.data, &found, promise)?;
         let name = String::from_utf8_lossy(&view.data[found.name.clone()]).into_owned();
-        let mut hit = self.found(view, rule, number, found.value);
+        let mut hit = Found::new(view, rule, number, found.value);
         hit.confidence = confidence;
         hit.key_name = Some(name);
         hit.weak = true;

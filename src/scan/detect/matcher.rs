@@ -1,14 +1,18 @@
 //! From anchors to what was found: the pattern of a rule, what stands around it, the proof.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::PlaceKind;
 use super::class::Class;
 use super::detector::Detector;
+use super::gate::SHORTEST;
 use super::rule::{Rule, Shape};
 use super::{placeholder, proof, text};
 use crate::scan::finding::{Confidence, Inside, Proof, Severity};
 
+/// A file that holds one value is no longer than this.
+const WHOLE: usize = 4 << 10;
 /// What silences a finding on its line, where that is allowed.
 const ALLOW: &[u8] = b"sidekey:allow";
 /// How far after its anchor a pattern may reach.
@@ -56,17 +60,45 @@ impl<'a> Scene<'a> {
     pub fn look(&self, view: &View<'a>) -> Vec<Found> {
         let mut anchors = Vec::new();
         self.detector.gate.find(view.data, view.from, view.to, &mut anchors);
-        let mut found = Vec::new();
+        let mut found: Vec<Found> = self.whole(view).collect();
         for anchor in anchors {
             for &rule in &self.detector.owners[usize::from(anchor.literal)] {
                 found.extend(self.try_rule(view, rule, anchor.at));
             }
         }
-        found.sort_by_key(|f: &Found| {
-            (f.span.start, f.confidence, std::cmp::Reverse(f.span.end), f.rule)
+        self.without_overlaps(found)
+    }
+
+    /// Where several rules see the same bytes, the surest and most particular one speaks.
+    fn without_overlaps(&self, mut found: Vec<Found>) -> Vec<Found> {
+        let rank = |f: &Found| {
+            let shape = &self.detector.rules[usize::from(f.rule)].shape;
+            (f.confidence == Confidence::Possible, shape.rank(), f.span.start, f.rule)
+        };
+        found.sort_by_key(rank);
+        let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
+        found.retain(|f| {
+            let before = taken.range(..f.span.end).next_back();
+            let free = before.is_none_or(|(_, &end)| end <= f.span.start);
+            if free {
+                taken.insert(f.span.start, f.span.end);
+            }
+            free
         });
-        found.dedup_by(|later, earlier| later.span.start < earlier.span.end);
+        found.sort_by_key(|f| f.span.start);
         found
+    }
+
+    /// Rules for files that hold one value and nothing else.
+    fn whole(&self, view: &View<'a>) -> impl Iterator<Item = Found> {
+        let small = view.is_start && view.is_end && view.data.len() <= WHOLE;
+        self.detector.whole.iter().filter(move |_| small).filter_map(|&number| {
+            let rule = &self.detector.rules[usize::from(number)];
+            let speaks = rule.speaks_in(self.class, self.path);
+            let value =
+                self.detector.pattern(number).filter(|_| speaks)?.captures(view.data)?.get(1)?;
+            Self::judge(view, rule, number, value.range())
+        })
     }
 
     fn try_rule(&self, view: &View<'_>, number: u16, at: usize) -> Option<Found> {
@@ -78,6 +110,7 @@ impl<'a> Scene<'a> {
             Shape::Token => self.token(view, rule, number, at, 0),
             Shape::Near(back) => self.token(view, rule, number, at, back),
             Shape::Keyed => self.keyed(view, rule, number, at),
+            Shape::Whole => None,
             Shape::Special(special) => self.special(view, rule, number, at, special),
         }
     }
@@ -92,53 +125,57 @@ impl<'a> Scene<'a> {
     ) -> Option<Found> {
         let begin = at.saturating_sub(back);
         let window = &view.data[begin..view.data.len().min(at + REACH)];
-        let captures = self.detector.pattern(number)?.captures(window)?;
+        let pattern = self.detector.pattern(number)?;
+        let mut tried = pattern.captures_iter(window).take_while(|captures| {
+            captures.get(0).is_some_and(|whole| begin + whole.start() <= at)
+        });
+        let captures = tried.find(|captures| {
+            captures.get(0).is_some_and(|whole| begin + whole.end() + back >= at + SHORTEST)
+        })?;
         let whole = captures.get(0)?;
-        if !(begin + whole.start()..begin + whole.end()).contains(&at) {
-            return None;
-        }
         let secret = captures.get(1).unwrap_or(whole);
         let span = begin + secret.start()..begin + secret.end();
         if captures.len() == 1 && !text::stands_alone(view.data, &span) {
             return None;
         }
-        self.judge(view, rule, number, span)
+        Self::judge(view, rule, number, span)
     }
 
     /// The value has the form of the rule. Is it one?
     pub(super) fn judge(
-        &self,
         view: &View<'_>,
         rule: &Rule,
         number: u16,
         span: Range<usize>,
     ) -> Option<Found> {
         let secret = &view.data[span.clone()];
-        if placeholder::is_made_up(secret) || text::entropy(secret) < rule.entropy {
+        if text::entropy(secret) < rule.entropy
+            || rule.weak
+                && (placeholder::is_nothing(secret) || placeholder::is_reference(secret, true))
+        {
             return None;
         }
-        let mut found = self.found(view, rule, number, span.clone());
+        let mut found = Found::new(view, rule, number, span.clone());
         if let Some(check) = rule.check {
-            match proof::check(check, secret, self.detector.now) {
+            match proof::check(check, secret) {
                 proof::Outcome::Wrong => return None,
                 proof::Outcome::Unproved => {}
-                proof::Outcome::Proved(proof) => {
+                proof::Outcome::Proved(proofs) => {
                     found.confidence = Confidence::Proved;
-                    found.proof.push(proof);
+                    found.proof = proofs;
                 }
             }
         }
-        Some(found)
+        let prefix = rule.info.prefixes.iter().find(|prefix| secret.starts_with(prefix.as_bytes()));
+        let random = &secret[prefix.map_or(0, String::len)..];
+        let proved = found.confidence == Confidence::Proved;
+        (proved || !placeholder::is_made_up(random)).then_some(found)
     }
+}
 
+impl Found {
     /// As the rule has it, before anything else is known.
-    pub(super) fn found(
-        &self,
-        view: &View<'_>,
-        rule: &Rule,
-        number: u16,
-        span: Range<usize>,
-    ) -> Found {
+    pub fn new(view: &View<'_>, rule: &Rule, number: u16, span: Range<usize>) -> Found {
         let line = text::line_around(view.data, &span);
         Found {
             rule: number,
@@ -150,7 +187,7 @@ impl<'a> Scene<'a> {
             proof: Vec::new(),
             weak: rule.weak,
             key_name: None,
-            allowed_inline: line.windows(ALLOW.len()).any(|part| part == ALLOW),
+            allowed_inline: text::contains(line, ALLOW),
             span,
         }
     }

@@ -23,10 +23,12 @@ fn is_periodic(value: &[u8]) -> bool {
     let n = value.len();
     let repeats = |period: usize| value[period..].iter().zip(value).all(|(a, b)| a == b);
     let mut kinds = [false; 256];
-    value.iter().for_each(|&b| kinds[usize::from(b)] = true);
+    for &byte in value {
+        kinds[usize::from(byte)] = true;
+    }
     let kinds = kinds.iter().filter(|&&seen| seen).count();
     n >= 8 && ((1..=n / 3).any(repeats) || n >= 16 && kinds <= 4 || n >= 30 && kinds <= 7)
-        || n >= 16 && n % 2 == 0 && repeats(n / 2)
+        || n >= 16 && n.is_multiple_of(2) && repeats(n / 2)
 }
 
 /// Pieces that no random value has by chance, and no real one on purpose.
@@ -38,11 +40,12 @@ const SAYING: &str = "\
     my_token mytoken my-api my_api some- some_ secret-key secret_key secret-token api-key \
     api_key apikey access-key deadbeef <your abcdefgh 12345678 qwertyui lorem masked hidden \
     unused invalid bogus ___ cafebabe obfuscated sanitized removed deleted ----- 000000 11111 \
-    aaaaaa ffffff testtest acbd18db";
+    aaaaaa ffffff testtest acbd18db eby8vdm02xno";
 
 fn says_so(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
-    text::words(SAYING).any(|word| text::contains(&lower, word))
+    let by_chance = |word: &[u8]| word.len() <= 4 && value.len() > 24;
+    text::words(SAYING).any(|word| !by_chance(word) && text::contains(&lower, word))
 }
 
 /// Whole values that are a word for "nothing here".
@@ -111,7 +114,7 @@ fn is_path(value: &[u8]) -> bool {
     const ENDS: &str = "\
         .pem .key .txt .json .yaml .yml .xml .crt .p12 .jks .pub .conf .env .html .php .py .js \
         .ts .go .com .org .net .io .pfx .keystore .secret .file .svg .png";
-    let slashes = value.iter().filter(|&&b| b == b'/').count();
+    let slashes = memchr::memchr_iter(b'/', value).count();
     let rooted = value.first() == Some(&b'/') || value.get(1..3) == Some(b":\\");
     let calm = text::strangeness(value) < 0.35;
     rooted && calm && value.len() > 1

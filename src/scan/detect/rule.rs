@@ -10,8 +10,15 @@ use super::special::Special;
 use crate::scan::finding::{Confidence, RuleInfo, Severity};
 
 /// The files that are compiled in.
-const BUILT_IN: &[(&str, &str)] =
-    &[("rules/source.toml", include_str!("../../../rules/source.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("rules/keys.toml", include_str!("../../../rules/keys.toml")),
+    ("rules/cloud.toml", include_str!("../../../rules/cloud.toml")),
+    ("rules/ai.toml", include_str!("../../../rules/ai.toml")),
+    ("rules/source.toml", include_str!("../../../rules/source.toml")),
+    ("rules/application.toml", include_str!("../../../rules/application.toml")),
+    ("rules/commands.toml", include_str!("../../../rules/commands.toml")),
+    ("rules/generic.toml", include_str!("../../../rules/generic.toml")),
+];
 
 /// What a user may write: providers, each with rules.
 #[derive(Deserialize)]
@@ -30,6 +37,7 @@ struct RawProvider {
     grants: String,
     revoke: String,
     url: Option<String>,
+    #[serde(default)]
     rule: Vec<RawRule>,
 }
 
@@ -50,6 +58,12 @@ struct RawRule {
     /// A literal inside the credential or just before it.
     #[serde(default)]
     anchor: Vec<String>,
+    /// The same, as bytes in hexadecimal.
+    #[serde(default)]
+    bytes: Vec<String>,
+    /// The pattern is the whole content of a file with one of the `paths`.
+    #[serde(default)]
+    whole: bool,
     /// How far before its anchor a match may begin.
     #[serde(default)]
     back: usize,
@@ -92,8 +106,22 @@ pub(super) enum Shape {
     Near(usize),
     /// The pattern is the whole value of a name that contains one of the keys.
     Keyed,
+    /// The pattern is all that is in the file.
+    Whole,
     /// Code of its own.
     Special(Special),
+}
+
+impl Shape {
+    /// Which rule speaks where several see the same: the most particular first.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Shape::Token | Shape::Near(_) | Shape::Whole => 0,
+            Shape::Special(Special::Password | Special::Key | Special::Url) => 3,
+            Shape::Special(_) => 1,
+            Shape::Keyed => 2,
+        }
+    }
 }
 
 /// A rule that the detector relies on.
@@ -184,7 +212,12 @@ fn line_of(text: &str, offset: usize) -> usize {
 fn build(provider: &RawProvider, raw: &RawRule) -> Result<Rule, &'static str> {
     let shape = shape(raw)?;
     let anchors = anchors(raw);
-    if anchors.is_empty() || anchors.iter().any(|anchor| anchor.text.len() < SHORTEST) {
+    if shape == Shape::Whole && raw.paths.is_empty() {
+        return Err("looks at whole files, but names no paths");
+    }
+    if shape != Shape::Whole && anchors.is_empty()
+        || anchors.iter().any(|anchor| anchor.text.len() < SHORTEST)
+    {
         return Err("needs anchors of at least four bytes");
     }
     if raw.examples.is_empty() {
@@ -222,7 +255,11 @@ fn build(provider: &RawProvider, raw: &RawRule) -> Result<Rule, &'static str> {
 }
 
 fn shape(raw: &RawRule) -> Result<Shape, &'static str> {
-    let has = (!raw.prefix.is_empty(), !raw.anchor.is_empty(), !raw.key.is_empty());
+    let anchored = !raw.anchor.is_empty() || !raw.bytes.is_empty();
+    if raw.whole {
+        return Ok(Shape::Whole);
+    }
+    let has = (!raw.prefix.is_empty(), anchored, !raw.key.is_empty());
     match (raw.special, has) {
         (Some(special), (false, true, _)) => Ok(Shape::Special(special)),
         (None, (true, false, false)) => Ok(Shape::Token),
@@ -240,7 +277,14 @@ fn anchors(raw: &RawRule) -> Vec<Literal> {
         .anchor
         .iter()
         .map(|text| if raw.fold { Literal::folded(text) } else { Literal::exact(text) });
-    exact.chain(folded).chain(near).collect()
+    let bytes = raw.bytes.iter().map(|hex| Literal { text: unhex(hex), fold: false });
+    exact.chain(folded).chain(near).chain(bytes).collect()
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0);
+    let pairs = hex.as_bytes().chunks_exact(2);
+    pairs.map(|pair| (digit(pair[0]) * 16 + digit(pair[1])).to_le_bytes()[0]).collect()
 }
 
 /// The whole expression: a token's includes its prefixes, a value's is anchored at both ends.
@@ -250,7 +294,7 @@ fn pattern(raw: &RawRule, shape: &Shape) -> String {
             let prefixes: Vec<String> = raw.prefix.iter().map(|p| regex::escape(p)).collect();
             format!("^(?:{}){}", prefixes.join("|"), raw.pattern)
         }
-        Shape::Near(_) => raw.pattern.clone(),
+        Shape::Near(_) | Shape::Whole => raw.pattern.clone(),
         Shape::Keyed => format!("^(?:{})$", raw.pattern),
         Shape::Special(_) => raw.pattern.clone(),
     }

@@ -16,6 +16,16 @@ pub(super) enum Special {
     Key,
     /// A password in a URL.
     Url,
+    /// A private key in armour.
+    Pem,
+    /// A private key in DER.
+    Der,
+    /// A store of keys, PKCS #12 or Java's.
+    KeyStore,
+    /// A JSON Web Token.
+    Jwt,
+    /// The same, of a Kubernetes service account.
+    KubernetesJwt,
 }
 
 impl Scene<'_> {
@@ -31,6 +41,11 @@ impl Scene<'_> {
             Special::Password => self.generic(view, rule, number, at, Promise::Password),
             Special::Key => self.generic(view, rule, number, at, Promise::Key),
             Special::Url => self.url(view, rule, number, at),
+            Special::Pem => self.pem(view, rule, number, at),
+            Special::Der => Scene::der(view, rule, number, at),
+            Special::KeyStore => Scene::key_store(view, rule, number, at),
+            Special::Jwt => self.jwt(view, rule, number, at, false),
+            Special::KubernetesJwt => self.jwt(view, rule, number, at, true),
         }
     }
 }

@@ -106,8 +106,12 @@ pub(super) fn strangeness(value: &[u8]) -> f32 {
     if pairs == 0 { 0.0 } else { strange as f32 / pairs as f32 }
 }
 
+pub(super) fn find(data: &[u8], needle: &[u8]) -> Option<usize> {
+    memchr::memmem::find(data, needle)
+}
+
 pub(super) fn contains(data: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(data, needle).is_some()
+    find(data, needle).is_some()
 }
 
 /// The words of a list that is written as one string.

@@ -36,7 +36,7 @@ impl Scene<'_> {
         let start = at + 4;
         let rest = view.data.get(start..view.data.len().min(start + LONGEST))?;
         let end = rest.iter().position(|&b| {
-            b.is_ascii_whitespace() || b"/\"'`<>\\|".contains(&b) || b < b' ' || b >= 0x7f
+            b.is_ascii_whitespace() || b"/\"'`<>\\|".contains(&b) || !(b' '..0x7f).contains(&b)
         });
         let authority = &rest[..end.unwrap_or(rest.len())];
         let sign = authority.iter().rposition(|&b| b == b'@')?;
@@ -48,7 +48,7 @@ impl Scene<'_> {
             return None;
         }
         let from = start + colon + 1;
-        let mut found = self.found(view, rule, number, from..from + password.len());
+        let mut found = Found::new(view, rule, number, from..from + password.len());
         let scheme = scheme(view.data, at);
         found.weak = true;
         found.key_name = Some(String::from_utf8_lossy(scheme).into_owned());
