@@ -51,7 +51,7 @@ pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
         return Some(found);
     }
     let (sign, value_at) = sign(data, after, closers > 0, is_element)
-        .or_else(|| blank(data, name.end, is_option || leads))?;
+        .or_else(|| blank(data, name.end, is_option || leads && is_plain(&data[name.clone()])))?;
     if sign == Sign::Tag && !is_element && !in_attribute(data, name.start) {
         return None;
     }
@@ -60,6 +60,11 @@ pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
         return None;
     }
     Some(Assignment { name, value, quoted, sign, leads })
+}
+
+/// A directive is one word; names with dashes and dots before blanks are columns of a table.
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().all(|&b| b.is_ascii_alphabetic() || b == b'_')
 }
 
 fn is_name(byte: u8) -> bool {

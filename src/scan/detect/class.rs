@@ -157,7 +157,8 @@ impl Class {
 pub(super) fn looks_utf16(head: &[u8]) -> bool {
     let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&b| b == 0).count();
     let pairs = head.len() / 2;
-    pairs >= 4 && (zeros(1) * 10 > pairs * 8 || zeros(0) * 10 > pairs * 8)
+    let (even, odd) = (zeros(0) * 10, zeros(1) * 10);
+    pairs >= 4 && (odd > pairs * 8 && even < pairs || even > pairs * 8 && odd < pairs)
 }
 
 fn longest_line(head: &[u8]) -> usize {

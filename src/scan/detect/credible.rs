@@ -96,7 +96,7 @@ pub(super) fn is_for_show(path: &[u8]) -> bool {
         typings unit_tests testutil testutils";
     const PARTS: &str = "\
         $.example $.sample $.template $.tmpl $.tpl $-sample $_sample $-example $_example example. sample. _test. \
-        test_^ .test. .spec. _spec. conftest $.dist _tests. tests. schema locale^ i18n messages_^ $.in";
+        test_^ test-^ vectors testvectors .test. .spec. _spec. conftest $.dist _tests. tests. schema locale^ i18n messages_^ $.in";
     let lower = path.to_ascii_lowercase();
     let mut pieces = lower.rsplit(|&b| b == b'/');
     let name = pieces.next().unwrap_or_default();

@@ -7,7 +7,7 @@ use super::class::Class;
 use super::credible::{self, Promise};
 use super::matcher::{Found, Scene, View};
 use super::rule::Rule;
-use super::{names, placeholder, text};
+use super::{known, names, placeholder, text};
 use crate::scan::finding::Confidence;
 
 /// How far after its maker's name a key may be assigned.
@@ -98,7 +98,8 @@ impl Scene<'_> {
         let confidence = credible::credible(self, view.data, &found, promise)?;
         let name = String::from_utf8_lossy(&view.data[found.name.clone()]).into_owned();
         let mut hit = Found::new(view, rule, number, found.value);
-        hit.confidence = confidence;
+        hit.confidence =
+            if known::is_published(&hit.secret) { Confidence::Possible } else { confidence };
         hit.key_name = Some(name);
         hit.weak = true;
         Some(hit)

@@ -8,7 +8,7 @@ use super::class::Class;
 use super::detector::Detector;
 use super::gate::SHORTEST;
 use super::rule::{Rule, Shape};
-use super::{placeholder, proof, text};
+use super::{credible, known, placeholder, proof, text};
 use crate::scan::finding::{Confidence, Inside, Proof, Severity};
 
 /// A file that holds one value is no longer than this.
@@ -135,10 +135,19 @@ impl<'a> Scene<'a> {
         let whole = captures.get(0)?;
         let secret = captures.get(1).unwrap_or(whole);
         let span = begin + secret.start()..begin + secret.end();
-        if captures.len() == 1 && !text::stands_alone(view.data, &span) {
+        let edges = if captures.len() == 1 || back == 0 && rule.shape == Shape::Token {
+            begin + whole.start()..begin + whole.end()
+        } else {
+            0..0
+        };
+        if !edges.is_empty() && !text::stands_alone(view.data, &edges) {
             return None;
         }
-        Self::judge(view, rule, number, span)
+        let mut found = Self::judge(view, rule, number, span)?;
+        if rule.weak && (self.class == Class::Doc || credible::is_for_show(self.path)) {
+            found.confidence = Confidence::Possible;
+        }
+        Some(found)
     }
 
     /// The value has the form of the rule. Is it one?
@@ -169,6 +178,9 @@ impl<'a> Scene<'a> {
         let prefix = rule.info.prefixes.iter().find(|prefix| secret.starts_with(prefix.as_bytes()));
         let random = &secret[prefix.map_or(0, String::len)..];
         let proved = found.confidence == Confidence::Proved;
+        if known::is_published(secret) {
+            found.confidence = Confidence::Possible;
+        }
         (proved || !placeholder::is_made_up(random)).then_some(found)
     }
 }

@@ -13,7 +13,7 @@ mod detector;
 mod gate;
 mod jwt;
 mod keyed;
-mod known_keys;
+mod known;
 mod matcher;
 mod names;
 mod pem;

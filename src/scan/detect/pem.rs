@@ -7,7 +7,7 @@ use base64::engine::general_purpose::GeneralPurposeConfig;
 
 use super::class::Class;
 use super::credible;
-use super::known_keys;
+use super::known;
 use super::matcher::{Found, Scene, View};
 use super::proof::key::{self, Key};
 use super::rule::Rule;
@@ -121,7 +121,7 @@ fn describe(found: &mut Found, key: &Key) {
         found.severity = Severity::Info;
         found.proof.push(Proof::Encrypted);
     }
-    if key.public.is_some_and(|hash| known_keys::is_known(&hash)) {
+    if key.public.is_some_and(|hash| known::is_known(&hash)) {
         found.severity = Severity::Info;
         found.confidence = Confidence::Possible;
         found.proof.push(Proof::Other("published_test_key"));

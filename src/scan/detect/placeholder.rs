@@ -58,13 +58,25 @@ const NOTHING: &str = "\
     ignore ignored varchar char mypass mypwd passphrase passwort todo self this secretkey \
     secret_key privatekey md5 sha256 sha512 sha1 bcrypt scram-sha-256 keyring env file vault x \
     xxx yyy zzz changeit anonymous nopass nopassword nosecret fixme --- same see inherit manual \
-    1 0 abc abc123 blank (none) (unset) session jwt cookie oauth oauth2 ldap";
+    1 0 abc abc123 blank (none) (unset) session jwt cookie oauth oauth2 ldap files compat systemd winbind sss nis";
 
 /// A word that stands for no value at all.
 pub(super) fn is_nothing(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
     let core = lower.trim_ascii();
+    let dangling = matches!(core, [.., b'=' | b':']) && text::strangeness(core) < 0.35;
+    if core.is_empty() || is_version(core) || dangling {
+        return true;
+    }
     text::listed(NOTHING, core)
+}
+
+/// `1.2.3-rc.1`, `4!10.0.post2`: digits and dots with a word or two.
+fn is_version(value: &[u8]) -> bool {
+    let dots = memchr::memchr_iter(b'.', value).count();
+    let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let plain = value.iter().all(|&b| b.is_ascii_alphanumeric() || b".-+!_".contains(&b));
+    value[0].is_ascii_digit() && plain && dots >= 2 && letters <= 6 && value.len() < 24
 }
 
 /// How references begin.

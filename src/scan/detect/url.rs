@@ -19,7 +19,7 @@ const NOBODY: &str = "\
 const SHOWN: &str = "\
     pass password passwd pwd pw secret p passw0rd pass123 token b test foo bar x y mypassword \
     user userpass username key auth passphrase yourpassword mypass a 0 abc xyz baz pswd \
-    access_token api_key apikey x-oauth-basic creds";
+    access_token api_key apikey x-oauth-basic creds xyzzy p@ssw0rd p%40ssw0rd p4ssw0rd s3cret s3cr3t hunter2 letmein qwerty";
 
 impl Scene<'_> {
     /// `at` is where the letter before `://` stands.
