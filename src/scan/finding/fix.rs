@@ -64,7 +64,7 @@ impl Name {
     fn file(&self) -> String {
         let last = self.path.as_deref().and_then(|path| path.rsplit('/').next());
         let plain = last.unwrap_or_default().trim_start_matches("..");
-        if plain.is_empty() { self.id.clone() } else { plain.to_owned() }
+        if matches!(plain, "" | ".") { self.id.clone() } else { plain.to_owned() }
     }
 }
 
