@@ -170,6 +170,11 @@ impl Pipeline {
     ) -> Ending {
         let begun = rotate::now();
         let mut watch = self.watch(mode);
+        if mode == Mode::Stay && !watch.is_told() {
+            let what =
+                "the kernel gives no inotify instance: changed files are noticed within 30 s";
+            self.observe.say(&Event::Degraded { what });
+        }
         self.remark_on_stores();
         self.probe_hooks().await;
         self.tell_again();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
 /// How long anything may take before a test gives up. Not a claim about speed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory on a tmpfs with a `volume` and a `state`, removed at the end.
 pub struct Place(PathBuf);

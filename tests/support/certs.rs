@@ -44,6 +44,14 @@ impl Authority {
         self.sign(names, |_| {})
     }
 
+    /// A certificate that a client shows, with its name as the common name.
+    pub(crate) fn issue_client(&self, name: &str) -> Issued {
+        self.sign(&[name], |params| {
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            params.distinguished_name.push(DnType::CommonName, name);
+        })
+    }
+
     /// A certificate that ended long ago.
     pub(crate) fn issue_expired(&self, names: &[&str]) -> Issued {
         self.sign(names, |params| {

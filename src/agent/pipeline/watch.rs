@@ -22,7 +22,7 @@ const BURST: Duration = Duration::from_millis(100);
 /// A watch on the directories of a few files.
 pub(super) struct Watch {
     /// Dropping it ends the watch.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<()>,
     /// An event came and its burst is not over.
     pending: bool,
@@ -52,19 +52,19 @@ impl Watch {
                 dirs.push(dir.to_owned());
             }
         }
-        Watch {
-            _watcher: watcher,
-            events,
-            pending: false,
-            backstop: tokio::time::Instant::now() + BACKSTOP,
-        }
+        Watch { watcher, events, pending: false, backstop: tokio::time::Instant::now() + BACKSTOP }
+    }
+
+    /// Whether the kernel tells of changes; if not, they are noticed by the backstop.
+    pub fn is_told(&self) -> bool {
+        self.watcher.is_some()
     }
 
     /// Watches nothing.
     pub fn none() -> Watch {
         let (_, events) = mpsc::channel(1);
         let backstop = tokio::time::Instant::now() + BACKSTOP;
-        Watch { _watcher: None, events, pending: false, backstop }
+        Watch { watcher: None, events, pending: false, backstop }
     }
 
     /// Waits until something in one of the directories changed, or the backstop is over. Dropping

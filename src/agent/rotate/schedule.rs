@@ -39,7 +39,7 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// A fleet that shares a static role asks within this part of the period, …
 const TURN_SPREAD: f64 = 0.1;
 /// … and within these bounds.
-const TURN_SPREAD_BOUNDS: [Duration; 2] = [Duration::from_millis(700), Duration::from_secs(10)];
+const TURN_SPREAD_BOUNDS: [Duration; 2] = [Duration::from_millis(1_700), Duration::from_secs(10)];
 
 /// A certificate is replaced when this part of its life is over, give or take half the jitter.
 const DATED: f64 = 2.0 / 3.0;
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_static_role_is_read_just_after_the_store_has_changed_it() {
         for (left, earliest, latest) in
-            [(60, 60_300, 66_300), (0, 300, 1_000), (86_400, 86_400_300, 86_410_300)]
+            [(60, 60_300, 66_300), (0, 300, 2_000), (86_400, 86_400_300, 86_410_300)]
         {
             let pace = Pace::Turns { left: Duration::from_secs(left) };
             let waited = |roll| {
