@@ -49,10 +49,10 @@ fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// What `docker save` writes, of one layer with one file.
+/// What `docker save` writes, of one layer with one file and a variable of the config.
 fn image(folder: &Path, name: &str, file: &str, content: &str) -> PathBuf {
     let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
+        "architecture": "amd64", "os": "linux", "config": { "Env": ["PATH=/usr/bin"] },
         "rootfs": { "type": "layers", "diff_ids": [] },
         "history": [{ "created_by": "COPY . /app" }],
     });
@@ -104,6 +104,46 @@ fn one_scan_writes_several_reports_that_only_their_owner_reads() {
     let finding = &json(&at.join("report.json"))["images"][0]["findings"][0];
     assert_eq!((&finding["proved"], &finding["introduced"]["layer"]), (&json!(true), &json!(0)));
     assert_eq!(finding["introduced"]["instruction"], "COPY . /app");
+}
+
+/// A name says that the value is a secret; the value alone would not.
+#[test]
+fn a_password_in_a_variable_is_one_finding_with_its_instruction() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let config = json!({
+        "architecture": "amd64", "os": "linux",
+        "config": { "Env": ["DB_PASSWORD=Tr0ub4dor-and-3"], "Labels": { "api.secret": "mUx7-Qop2-Zk19" } },
+        "rootfs": { "type": "layers", "diff_ids": [] },
+        "history": [{ "created_by": "COPY . /app" },
+                    { "created_by": "ENV DB_PASSWORD=Tr0ub4dor-and-3", "empty_layer": true }],
+    });
+    let manifest = json!([{ "Config": "c.json", "RepoTags": null, "Layers": ["l/layer.tar"] }]);
+    let archive = tar(&[
+        ("l/layer.tar", &tar(&[("x", b"nothing")])),
+        ("c.json", config.to_string().as_bytes()),
+        ("manifest.json", manifest.to_string().as_bytes()),
+    ]);
+    std::fs::write(at.join("app.tar"), archive).unwrap();
+    let output = run(at, &["./app.tar", "--format", "json"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("Tr0ub4dor"), "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let findings = report["images"][0]["findings"].as_array().unwrap();
+    let of = |kind: &str| findings.iter().find(|f| f["place"]["kind"] == kind).unwrap();
+    let variable = of("env");
+    assert_eq!(
+        (&variable["place"]["path"], &variable["places_total"]),
+        (&json!("DB_PASSWORD"), &json!(2))
+    );
+    assert_eq!(
+        variable["introduced"],
+        json!({
+            "layer": null, "diff_id": null, "instruction": "ENV DB_PASSWORD=[secret]", "base": false,
+        })
+    );
+    assert_eq!(variable["places"][1]["kind"], "history");
+    assert_eq!(of("label")["place"]["path"], "api.secret");
 }
 
 #[test]

@@ -48,7 +48,11 @@ fn one(
     instruction: Option<&str>,
 ) {
     let spot = Spot { instruction: instruction.map(str::to_owned), ..spot(kind, name) };
-    look.value(&spot, value.as_bytes());
+    match name {
+        // The name says whether the value is a secret.
+        Some(name) => look.value(&spot, format!("{name}={value}").as_bytes()),
+        None => look.value(&spot, value.as_bytes()),
+    }
 }
 
 fn values(look: &Look<'_>, config: &Config) {
