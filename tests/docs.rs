@@ -102,3 +102,14 @@ fn every_test_that_the_catalogue_names_exists() {
     assert!(rows.len() >= 50, "only {} of 90 faults are automated", rows.len());
     assert!(!there_is("path::no_such_test") && !there_is("cli/no-such-talk"));
 }
+
+#[test]
+fn the_first_config_of_the_leases_page_is_valid_and_warns_of_nothing() {
+    let page = include_str!("../docs/leases.md");
+    let block = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = Place::new();
+    let config = place.write("page.yaml", block);
+    let config = config.to_str().unwrap();
+    let checked = place.sidekey(&["check", "--config", config]);
+    assert_eq!(exits(&checked, 0), "", "a warning");
+}

@@ -171,6 +171,7 @@ mod paths {
             answered: None,
             lease_ends: None,
             next: None,
+            next_step: None,
         };
         let status = Status {
             reasons: vec![Reason::Starting, Reason::PermissionDenied],

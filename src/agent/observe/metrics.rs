@@ -147,6 +147,7 @@ mod tests {
             answered: Some(at(90)),
             lease_ends: Some(at(160)),
             next: None,
+            next_step: None,
         };
         let secrets = BTreeMap::from([("db".to_owned(), secret)]);
         Status { ready, secrets, ..Status::starting() }

@@ -46,8 +46,10 @@ pub struct SecretStatus {
     pub answered: Option<Timestamp>,
     /// When its lease ends.
     pub lease_ends: Option<Timestamp>,
-    /// When it is asked for again.
+    /// When the store is asked next because of it.
     pub next: Option<Timestamp>,
+    /// What for: `ask`, `renew` (its lease) or `replace`.
+    pub next_step: Option<&'static str>,
 }
 
 /// The JSON of `/ready`, as the contract has it: ages in seconds.
@@ -68,6 +70,7 @@ struct SecretView {
     age_seconds: Option<f64>,
     lease_seconds: Option<f64>,
     next: Option<f64>,
+    next_step: Option<&'static str>,
 }
 
 impl Status {
@@ -115,6 +118,7 @@ impl SecretStatus {
             age_seconds: self.age(now),
             lease_seconds: self.lease(now),
             next: self.next.map(|next| seconds(now, next)),
+            next_step: self.next_step,
         }
     }
 }
@@ -140,12 +144,13 @@ mod tests {
             answered: at(90),
             lease_ends: None,
             next: at(101),
+            next_step: Some("ask"),
         };
         let status =
             Status { secrets: BTreeMap::from([("db".to_owned(), secret)]), ..Status::starting() };
         assert_eq!(
             status.to_json(Timestamp(Duration::from_secs(100))),
-            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":""},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":10.0,"lease_seconds":null,"next":1.0}}}"#
+            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":""},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":10.0,"lease_seconds":null,"next":1.0,"next_step":"ask"}}}"#
         );
     }
 }

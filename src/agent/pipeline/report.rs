@@ -56,11 +56,7 @@ impl Pipeline {
         let ends = self.lease_ends(secret);
         let ended = ends.is_some_and(|ends| ends <= now).then_some(Reason::LeaseEnded);
         let reason = failed_for.or(refused).or(rolled_back).or(doubted).or(ended).or(stale);
-        let next = secret.due.map(|due| {
-            let gate =
-                self.stores.get(&secret.config.from.store).and_then(|slot| slot.line.opens());
-            due.max(gate.unwrap_or_default())
-        });
+        let (next, next_step) = self.next_step(secret).unzip();
         SecretStatus {
             ok: reason.is_none() && secret.latest.is_some(),
             reason: reason.or_else(|| secret.latest.is_none().then_some(Reason::Starting)),
@@ -68,7 +64,20 @@ impl Pipeline {
             answered: secret.answered,
             lease_ends: ends,
             next,
+            next_step,
         }
+    }
+
+    /// When the store is asked next because of a secret, and what for.
+    fn next_step(&self, secret: &Tracked) -> Option<(Timestamp, &'static str)> {
+        let step = if secret.is_minted() { "replace" } else { "ask" };
+        let latest = secret.latest.as_ref();
+        let hold =
+            self.holds.iter().find(|hold| latest.is_some_and(|l| Rc::ptr_eq(l, &hold.value)));
+        let renew = hold.and_then(|hold| hold.renew_at).map(|at| (at, "renew"));
+        let (at, step) = secret.due.map(|due| (due, step)).into_iter().chain(renew).min()?;
+        let gate = self.stores.get(&secret.config.from.store).and_then(|slot| slot.line.opens());
+        Some((at.max(gate.unwrap_or_default()), step))
     }
 
     pub(super) fn is_stale(&self, secret: &Tracked, now: Timestamp) -> bool {
