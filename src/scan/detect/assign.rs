@@ -217,7 +217,10 @@ fn closing(rest: &[u8], quote: u8) -> Option<usize> {
 
 /// Where a value without quotes ends.
 fn bare(rest: &[u8], sign: Sign, leads: bool) -> usize {
-    let line = rest.iter().position(|&b| b == b'\n' || b == b'\r' || b == 0).unwrap_or(rest.len());
+    let ends = |(i, &b): (usize, &u8)| {
+        matches!(b, b'\n' | b'\r' | 0) || b == b'\\' && matches!(rest.get(i + 1), Some(b'n' | b'r'))
+    };
+    let line = rest.iter().enumerate().position(ends).unwrap_or(rest.len());
     let line = &rest[..line];
     let end = match sign {
         Sign::Tag => line.iter().position(|&b| b == b'<').unwrap_or(line.len()),

@@ -25,6 +25,8 @@ pub(super) struct Scene<'a> {
     pub path: &'a [u8],
     pub kind: PlaceKind,
     pub class: Class,
+    /// How many encodings were taken off.
+    pub depth: u8,
 }
 
 /// The bytes in view, and those of them where anchors are looked for.
@@ -36,6 +38,13 @@ pub(super) struct View<'a> {
     pub is_start: bool,
     /// The last byte in view is the last of the subject.
     pub is_end: bool,
+}
+
+impl<'a> View<'a> {
+    /// All of some bytes.
+    pub fn whole(data: &'a [u8]) -> View<'a> {
+        View { data, from: 0, to: data.len(), is_start: true, is_end: true }
+    }
 }
 
 /// What was found, with its place in the view.
@@ -66,7 +75,19 @@ impl<'a> Scene<'a> {
                 found.extend(self.try_rule(view, rule, anchor.at));
             }
         }
-        self.without_overlaps(found)
+        let mut found = self.without_overlaps(found);
+        let inside = self.inside(view, &found);
+        found.retain(|plain| !inside.iter().any(|inner| self.is_better(inner, plain)));
+        found.extend(inside);
+        found.sort_by_key(|f| f.outer.start);
+        found
+    }
+
+    /// What is inside says more than that the name of the whole is promising.
+    fn is_better(&self, inner: &Found, plain: &Found) -> bool {
+        let generic = self.detector.rules[usize::from(plain.rule)].shape.rank() > 2;
+        let overlap = inner.outer.start < plain.outer.end && plain.outer.start < inner.outer.end;
+        generic && overlap && inner.confidence <= plain.confidence
     }
 
     /// Where several rules see the same bytes, the surest and most particular one speaks.

@@ -9,6 +9,7 @@
 mod assign;
 mod class;
 mod credible;
+mod decode;
 mod detector;
 mod gate;
 mod jwt;

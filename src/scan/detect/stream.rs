@@ -83,6 +83,7 @@ impl<'d> Stream<'d> {
             path: &self.path,
             kind: self.subject,
             class: self.class,
+            depth: 0,
         };
         let view =
             View { data: &self.buffer, from: self.from, to, is_start: self.base == 0, is_end };
