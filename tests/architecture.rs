@@ -238,6 +238,8 @@ fn pure_modules_have_no_clock_no_file_and_no_chance() {
 const WALL_CLOCK: &[(&str, &str)] = &[
     ("agent/rotate/clock.rs", "the one place that reads it for the others"),
     ("agent/rotate/mod.rs", "hands it on"),
+    ("agent/pipeline/build.rs", "whether somebody sets it later"),
+    ("agent/pipeline/reload.rs", "whether somebody set it, and how old a certificate is then"),
     ("agent/pipeline/fetch.rs", "how old a certificate is, by its own dates"),
     ("agent/pipeline/rotation.rs", "whether a certificate is in its dates"),
     ("agent/store/vault/answer.rs", "`Retry-After` as a date without `Date`, at most five minutes"),

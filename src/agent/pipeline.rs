@@ -40,7 +40,7 @@ use crate::agent::config::{Config, Then};
 use crate::agent::observe::{Event, Observe, log_report as say_error};
 use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::render::Renderer;
-use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
+use crate::agent::rotate::{self, Clocks, Phase, Rolls, Settle, Timestamp};
 use crate::sandbox::LockedIn;
 use crate::secret::{Secret, SecretName, StoreName, VolumeName};
 
@@ -98,6 +98,8 @@ pub struct Pipeline {
     lingering: Vec<Rc<Secret>>,
     /// Leases that ended before something new was there, by their number.
     ended: BTreeSet<u64>,
+    /// How far the wall clock is from the one that nobody sets.
+    clocks: Clocks,
     renderer: Renderer,
     keeper: Rc<Keeper>,
     observe: Observe,

@@ -9,7 +9,7 @@ use crate::agent::hook::{self, Helper, Hook};
 use crate::agent::observe::{Event, Observe, log_report};
 use crate::agent::reason::{Reason, Report};
 use crate::agent::render::Renderer;
-use crate::agent::rotate::{self, Phase, Rolls, Settle, Timestamp};
+use crate::agent::rotate::{self, Clocks, Phase, Rolls, Settle, Timestamp};
 use crate::agent::state::{Snapshot, State};
 use crate::agent::store::{Record, Session, Store};
 use crate::agent::volume::{Gap, Level, Volume};
@@ -195,6 +195,7 @@ impl Pipeline {
             holds: Vec::new(),
             lingering: Vec::new(),
             ended: BTreeSet::new(),
+            clocks: Clocks::at(now, rotate::unix_now()),
             renderer,
             keeper,
             observe,
@@ -215,11 +216,13 @@ impl Pipeline {
 
     /// Takes over what was made for an earlier process and is still good, so that nothing is made
     /// twice.
-    fn adopt_holds(&mut self) {
+    fn adopt_holds(&mut self, now: Timestamp) {
         let held = self.keeper.snapshot.borrow().holds.clone();
         for (id, held) in (1..).zip(held) {
             let adopted = Hold::adopt(id, &held, self.rolls.roll());
-            let current = self.secrets.get_mut(&held.secret).filter(|_| held.newest);
+            // What ended while nobody looked after it is nothing to begin with.
+            let good = held.newest && !adopted.life.is_over(now);
+            let current = self.secrets.get_mut(&held.secret).filter(|_| good);
             let fits = |tracked: &&mut Tracked| tracked.config.from.store == held.store;
             if let Some(tracked) = current.filter(fits) {
                 tracked.latest = Some(Rc::clone(&held.value));
@@ -234,7 +237,7 @@ impl Pipeline {
         }
         let names: Vec<StoreName> = self.stores.keys().cloned().collect();
         for name in names {
-            self.replace_what_is_under_earlier(&name, rotate::now());
+            self.replace_what_is_under_earlier(&name, now);
         }
     }
 
@@ -250,7 +253,7 @@ impl Pipeline {
             group.adopt(&on_volume);
             group.note_move(now);
         }
-        self.adopt_holds();
+        self.adopt_holds(now);
         let snapshot = self.keeper.snapshot.borrow();
         self.generation = self.generation.max(snapshot.generation);
         self.unconfirmed = snapshot.unconfirmed.clone();

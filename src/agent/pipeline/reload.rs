@@ -6,7 +6,8 @@ use crate::agent::config::{self, Config, Reload};
 use crate::agent::observe::{Event, log_report as say_error};
 use crate::agent::reason::{Reason, Report};
 use crate::agent::render::Renderer;
-use crate::agent::rotate::Timestamp;
+use crate::agent::rotate::{self, Timestamp};
+use crate::agent::store::Rhythm;
 use crate::sandbox::door::Door;
 
 use super::Pipeline;
@@ -37,6 +38,7 @@ impl Pipeline {
     /// Looks whether the config or a local store changed on disk, and whether somebody changed what
     /// stands on a volume.
     pub(super) fn look_around(&mut self, now: Timestamp) {
+        self.look_at_the_clocks(now);
         if self.started {
             for carrier in self.carriers.values_mut() {
                 carrier.dirty = true;
@@ -66,6 +68,19 @@ impl Pipeline {
             && source.stamped.moved(&source.door)
         {
             self.reload(now);
+        }
+    }
+
+    /// Somebody set the wall clock: what has dates of its own is timed anew, and nothing else.
+    fn look_at_the_clocks(&mut self, now: Timestamp) {
+        let unix = rotate::unix_now();
+        if !self.clocks.jumped(now, unix) {
+            return;
+        }
+        let dated = |t: &&mut Tracked| matches!(t.rhythm, Rhythm::Dated { .. }) && !t.asked;
+        for tracked in self.secrets.values_mut().filter(dated) {
+            let roll = self.rolls.roll();
+            tracked.due = rotate::next(tracked.pace(unix), false, now, self.phase, roll);
         }
     }
 

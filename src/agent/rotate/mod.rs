@@ -15,7 +15,7 @@ mod went_back;
 use std::time::Duration;
 
 pub use backoff::Backoff;
-pub use clock::{Timestamp, now, sleep_until, unix_now};
+pub use clock::{Clocks, Timestamp, now, sleep_until, unix_now};
 pub use gate::Gate;
 pub use life::{Kind, Life, Step};
 pub use line::Line;
