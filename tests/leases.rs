@@ -239,6 +239,23 @@ mod the_application {
         eventually("the old ones are revoked", || pod.postgres.users().len() <= 2);
     }
 
+    /// Each start finds a new user in its state that is not delivered yet, and an old one that ends
+    /// soon.
+    #[test]
+    fn works_while_the_sidecar_is_killed_before_changes_settle() {
+        let token = json!({ "token_type": "batch", "token_ttl": "12s" });
+        let pod = Pod::new(Kind::Dev, "1h", "1h", &token);
+        pod.configure(GRACE);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(13) {
+            let agent = pod.run();
+            std::thread::sleep(Duration::from_millis(250));
+            pod.app.has_never_seen_a_failed_query();
+            agent.kill();
+        }
+        assert!(pod.app.users().len() >= 2, "{:?}", pod.app.users());
+    }
+
     #[test]
     fn works_while_the_store_is_away_and_after_it_is_back() {
         let mut pod = Pod::new(Kind::Disk, "12s", "1h", &json!({ "token_ttl": "1h" }));

@@ -16,7 +16,7 @@ use crate::agent::volume::{Gap, Level, Volume};
 use crate::secret::{DigestKey, SecretBytes, SecretName, StoreName, VolumeName};
 
 use super::compose::{Files, Group};
-use super::fetch::Slot;
+use super::fetch::{HURRY, Slot};
 use super::holds::Hold;
 use super::hooks::Teller;
 use super::reload::ConfigSource;
@@ -276,6 +276,10 @@ impl Pipeline {
         let everything: Vec<_> = self.groups.iter().map(Group::is_delivered).collect();
         self.started = everything.iter().all(|delivered| *delivered);
         self.settle.changed(now);
+        // An earlier process may have waited already, and the one before it, and so on to the end.
+        if self.secrets.keys().any(|name| self.is_in_a_hurry(name, now)) {
+            self.settle.hurry(now.after(HURRY));
+        }
         Ok(())
     }
 }

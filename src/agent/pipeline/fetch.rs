@@ -209,7 +209,7 @@ impl Pipeline {
 }
 
 /// How long other changes are waited for when a lease that is in use is about to end.
-const HURRY: Duration = Duration::from_millis(100);
+pub(super) const HURRY: Duration = Duration::from_millis(100);
 
 /// Of the secrets of a store that are due, the one that is due longest.
 fn first_due<'a>(
