@@ -58,7 +58,7 @@ impl Default for Limits {
             layer_bytes: 32 << 30,
             nested_bytes: 8 << 30,
             ratio: 250,
-            ratio_from: 128 << 20,
+            ratio_from: 64 << 20,
             entries: 1_000_000,
             nested_entries: 200_000,
             header_bytes: 1 << 20,

@@ -131,8 +131,15 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// As small as it gets.
+pub fn gzip_best(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 pub fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -390,6 +397,11 @@ pub fn command() -> Command {
 }
 
 pub fn said(command: &mut Command, stdin: Option<&[u8]>) -> Said {
+    said_watched(command, stdin, &|_| {})
+}
+
+/// Runs, with a look at the process that runs.
+pub fn said_watched(command: &mut Command, stdin: Option<&[u8]>, watch: &dyn Fn(u32)) -> Said {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
@@ -397,6 +409,7 @@ pub fn said(command: &mut Command, stdin: Option<&[u8]>) -> Said {
     let writer = std::thread::spawn(move || {
         let _ = pipe.write_all(&bytes);
     });
+    watch(child.id());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     Said {

@@ -43,6 +43,7 @@ pub fn scan(
         None => Err(io::ErrorKind::NotFound.into()),
     };
     let collected = reading::read(&nursery, &shapes, &mut open, &mut |_| {}).map_err(no_parser)?;
+    nursery.close();
     let infos: Vec<RuleInfo> = setup.rules.rules.iter().map(|rule| rule.info.clone()).collect();
     let globs = &args.exclude;
     let terms = Terms {

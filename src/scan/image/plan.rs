@@ -36,6 +36,8 @@ pub struct PlannedLayer {
     pub instruction: Option<String>,
     /// It has to be a tar.
     pub tar: bool,
+    /// It is kept elsewhere.
+    pub foreign: bool,
 }
 
 /// An image on one platform.
@@ -365,6 +367,9 @@ impl<'a> Planner<'a> {
         let tar = role == Role::Layer || is_tar_type(&descriptor.media_type.0);
         let digest = descriptor.digest.0.clone();
         let media = descriptor.media_type.0.clone();
+        let foreign = !descriptor.urls.items.is_empty()
+            || media.contains(".foreign.")
+            || media.contains(".nondistributable.");
         let key = if media.ends_with("+encrypted") {
             planned.skip(SkipReason::EncryptedLayer, Some(at), "the layer is encrypted");
             None
@@ -393,6 +398,7 @@ impl<'a> Planner<'a> {
             size: descriptor.size,
             instruction,
             tar,
+            foreign,
         });
     }
 

@@ -124,10 +124,14 @@ impl Walk<'_> {
             let offset = feed.position();
             let block = match next_block(feed)? {
                 Next::Block(block) => block,
-                Next::End => return Ok(self.beyond),
+                Next::End => {
+                    self.flush(visit);
+                    return Ok(self.beyond);
+                }
                 Next::Short => return self.tail(feed, visit),
             };
             if is_zero(&block) {
+                self.flush(visit);
                 self.beyond = true;
                 continue;
             }
@@ -139,6 +143,17 @@ impl Walk<'_> {
                 continue;
             };
             self.header(&header, &block, offset, feed, visit)?;
+        }
+    }
+
+    /// Shows what was said about a member that does not come.
+    fn flush(&mut self, visit: &mut dyn Visit) {
+        let pending = std::mem::take(&mut self.pending);
+        for (at, bytes) in &pending.shown {
+            visit.hidden(b"", *at, bytes);
+        }
+        for name in [pending.long_name, pending.long_link].into_iter().flatten() {
+            visit.hidden(b"", 0, &name);
         }
     }
 

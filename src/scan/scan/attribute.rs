@@ -1,6 +1,7 @@
 //! From what was read to what is reported: every hit gets its layer, its instruction and its state.
 //! Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::collect::{Blob, Collected};
@@ -207,18 +208,21 @@ impl<'a> Image<'a> {
             sandbox: self.collected.lacking.clone(),
             ..Coverage::default()
         };
+        let mut counted = BTreeSet::new();
         for (reason, layer, detail) in &self.planned.skips {
             let reason = reason.parse().unwrap_or(SkipReason::Io);
             skips.add(skip(reason, *layer, detail.clone()));
         }
         for (at, layer) in (0..).zip(&self.planned.layers) {
-            self.covered((layer.key.as_ref(), layer.tar), Some(at), &mut coverage, &mut skips);
-            if layer.key.is_none() {
+            if let Some(key) = &layer.key {
+                let first = counted.insert(key);
+                self.covered(key, Some((at, layer)), first, &mut coverage, &mut skips);
+            } else {
                 coverage.bytes_skipped += layer.size.unwrap_or(0);
             }
         }
         for key in &self.planned.documents {
-            self.covered((Some(key), false), None, &mut coverage, &mut skips);
+            self.covered(key, None, counted.insert(key), &mut coverage, &mut skips);
         }
         for skip in &mut skips.kept {
             skip.path = skip.path.take().map(|path| made.redactor.bytes(&path));
@@ -231,42 +235,50 @@ impl<'a> Image<'a> {
         coverage
     }
 
+    /// One blob or document. Its bytes count the first time.
     fn covered(
         &self,
-        (key, tar): (Option<&String>, bool),
-        layer: Option<u32>,
+        key: &str,
+        layer: Option<(u32, &PlannedLayer)>,
+        first: bool,
         coverage: &mut Coverage,
         skips: &mut Skips,
     ) {
-        let Some(blob) = self.blob(key) else {
-            if key.is_some() {
-                skips.add(skip(SkipReason::LayerUnreadable, layer, None));
-            }
+        let at = layer.map(|(at, _)| at);
+        let Some(blob) = self.collected.blobs.get(key) else {
+            skips.add(skip(SkipReason::LayerUnreadable, at, Some("is missing".to_owned())));
             return;
         };
         let Some(passage) = &blob.passage else {
-            skips.add(skip(SkipReason::ParserCrashed, layer, None));
+            skips.add(skip(SkipReason::ParserCrashed, at, None));
             return;
         };
         let counts = &passage.counts;
-        coverage.bytes_seen += counts.bytes_seen;
-        coverage.files_seen += counts.files_seen;
-        coverage.files_skipped += counts.files_skipped;
+        if first {
+            coverage.bytes_seen += counts.bytes_seen;
+            coverage.files_seen += counts.files_seen;
+            coverage.files_skipped += counts.files_skipped;
+        }
         if counts.hits_dropped > 0 {
             let detail = format!("{} hits were counted and not kept", counts.hits_dropped);
-            skips.add(skip(SkipReason::Limit, layer, Some(detail)));
+            skips.add(skip(SkipReason::Limit, at, Some(detail)));
         }
-        if tar && !passage.tar && passage.faults.is_empty() {
-            let detail = "is no tar, and in no compression that is known".to_owned();
-            skips.add(skip(SkipReason::UnknownLayerCompression, layer, Some(detail)));
+        if let Some((_, layer)) = layer {
+            coverage.bytes_skipped += layer.size.unwrap_or(0).saturating_sub(passage.size);
+            if layer.tar && !passage.tar && passage.faults.is_empty() {
+                let detail = "is no tar, and in no compression that is known".to_owned();
+                skips.add(skip(SkipReason::UnknownLayerCompression, at, Some(detail)));
+            }
         }
+        let foreign = layer.is_some_and(|(_, layer)| layer.foreign) && passage.size == 0;
         for (reason, detail) in &passage.faults {
-            skips.add(skip(*reason, layer, detail.clone()));
+            let reason = if foreign { SkipReason::ForeignLayer } else { *reason };
+            skips.add(skip(reason, at, detail.clone()));
         }
         for passed in &blob.passed {
             skips.add(Skip {
                 reason: passed.reason,
-                layer,
+                layer: at,
                 path: passed.path.clone(),
                 inside: passed.inside.clone(),
                 detail: passed.detail.clone(),

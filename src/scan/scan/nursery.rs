@@ -13,21 +13,32 @@ use super::channel::Channel;
 use crate::sandbox::fork::fork;
 
 /// The nursery, seen from outside.
-pub struct Nursery(Channel);
+pub struct Nursery {
+    orders: Channel,
+    pid: Pid,
+}
 
 impl Nursery {
     /// Forks it, with what its children do. To be called on the only thread.
     pub fn start(child: impl Fn(&Channel) -> i32) -> io::Result<Nursery> {
         let (ours, theirs) = Channel::pair()?;
-        fork(theirs.into_fd(), |fd| tend(&Channel::new(fd), &child))?;
-        Ok(Nursery(ours))
+        let pid = fork(theirs.into_fd(), |fd| tend(&Channel::new(fd), &child))?;
+        Ok(Nursery { orders: ours, pid })
     }
 
     /// A new child, at the other end of the channel.
     pub fn spawn(&self) -> io::Result<Channel> {
         let (ours, theirs) = Channel::pair()?;
-        self.0.send(b"", Some(theirs.as_fd()))?;
+        self.orders.send(b"", Some(theirs.as_fd()))?;
         Ok(ours)
+    }
+}
+
+impl Nursery {
+    /// Waits for it and its children, so that their work counts as this process's.
+    pub fn close(self) {
+        drop(self.orders);
+        let _ = rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
     }
 }
 
@@ -39,5 +50,6 @@ fn tend(orders: &Channel, child: &impl Fn(&Channel) -> i32) -> i32 {
         // Those that ended.
         while matches!(rustix::process::waitpid(None::<Pid>, WaitOptions::NOHANG), Ok(Some(_))) {}
     }
+    while matches!(rustix::process::waitpid(None::<Pid>, WaitOptions::empty()), Ok(Some(_))) {}
     0
 }
