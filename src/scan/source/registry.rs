@@ -192,7 +192,7 @@ impl Inner {
     fn schemes(&self) -> Vec<&'static str> {
         match self.state().scheme {
             Some(scheme) => vec![scheme],
-            None if self.may_be_plain() => vec!["https", "http"],
+            None if self.may_be_plain() => vec!["http", "https"],
             None => vec!["https"],
         }
     }
@@ -209,8 +209,8 @@ impl Inner {
         for scheme in self.schemes() {
             let base = format!("{scheme}://{host}/v2/{}/{path}", self.reference.repository);
             match self.authorised(&base, accept, from) {
-                // TLS was not spoken: this machine's own registry, or one that was named.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => last = error,
+                // The other one may be spoken; nothing but the name of an image was said so far.
+                Err(error) if self.state().scheme.is_none() && is_unspoken(&error) => last = error,
                 result => {
                     self.state().scheme = Some(scheme);
                     return result;
@@ -360,6 +360,11 @@ impl Inner {
         let token = Zeroizing::new(token.ok_or_else(|| denied("the registry gives no token"))?);
         Ok(Zeroizing::new(format!("Bearer {}", *token)))
     }
+}
+
+/// What an answer looks like that is not in the protocol that was spoken.
+fn is_unspoken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::Other)
 }
 
 fn denied(text: &str) -> io::Error {
