@@ -12,6 +12,7 @@ BINARY  := target/$(TARGET)/release/sidekey
 STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
+DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 .PHONY: test build image bench e2e lint deny docs features clean
@@ -46,7 +47,8 @@ bench: $(BAO) build
 	python3 benches/bench.py $(BINARY) $(BAO)
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
-## the image in a pod, clocks that jump, and the scanner's page in a browser.
+## the image in a pod, clocks that jump, the scanner's page in a browser,
+## and images that podman, buildah, skopeo and umoci make.
 e2e:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEBIAN); } || \
@@ -55,7 +57,7 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
-	$(CARGO) test --locked --features e2e,scan --test e2e_page
+	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
 
 ## What must hold besides the tests.
 lint:

@@ -31,18 +31,22 @@ pub struct Stack<'a> {
     layers: Vec<&'a Index>,
     /// Links by what they point to: the layer, and where the link is.
     links: HashMap<&'a [u8], Vec<(u32, &'a [u8])>>,
+    /// Links by where they are: the layer, and what they point to.
+    targets: HashMap<&'a [u8], Vec<(u32, &'a [u8])>>,
 }
 
 impl<'a> Stack<'a> {
     /// The lowest layer first.
     pub fn new(layers: Vec<&'a Index>) -> Stack<'a> {
         let mut links: HashMap<&[u8], Vec<(u32, &[u8])>> = HashMap::new();
+        let mut targets: HashMap<&[u8], Vec<(u32, &[u8])>> = HashMap::new();
         for (layer, index) in (0..).zip(&layers) {
             for (from, to) in &index.links {
                 links.entry(to).or_default().push((layer, from));
+                targets.entry(from).or_default().push((layer, to));
             }
         }
-        Stack { layers, links }
+        Stack { layers, links, targets }
     }
 
     /// What became of the member `ordinal` of `layer`, called `path`.
@@ -62,43 +66,58 @@ impl<'a> Stack<'a> {
             return Fate { state: State::Overwritten, by: Some(layer) };
         }
         for (above, index) in (0..).zip(&self.layers).skip(layer as usize + 1) {
-            let names = self.names(path, above);
-            if let Some(state) = names.iter().find_map(|name| removal(index, name)) {
+            let names = self.names(layer, path, above);
+            let removed = names.iter().find_map(|(name, led)| removal(index, name, *led));
+            if let Some(state) = removed {
                 return Fate { state, by: Some(above) };
             }
         }
         Fate::PRESENT
     }
 
-    /// The names under which an entry of the layer `above` reaches `path`.
-    fn names(&self, path: &[u8], above: u32) -> Vec<Vec<u8>> {
-        let mut names = vec![path.to_vec()];
+    /// The names under which an entry of the layer `above` reaches a file of `layer`, each with how
+    /// much of it is a link: what happens to the link itself does not happen to the file.
+    fn names(&self, layer: u32, path: &[u8], above: u32) -> Vec<(Vec<u8>, usize)> {
+        let mut names = vec![(path.to_vec(), 0)];
         let mut next = 0;
         while next < names.len() && names.len() < MOST_NAMES {
-            let name = names[next].clone();
-            next += 1;
+            let name = names[next].0.clone();
             for directory in ancestors(&name) {
-                let links = self.links.get(directory).into_iter().flatten();
-                for (layer, link) in links.filter(|(layer, link)| self.stands(*layer, link, above))
-                {
-                    debug_assert!(*layer <= above);
-                    let alias = [link, &name[directory.len()..]].concat();
-                    if !names.contains(&alias) {
-                        names.push(alias);
+                let rest = &name[directory.len()..];
+                // Written through a link, the file is where the link points to.
+                for (from, target) in self.targets.get(directory).into_iter().flatten() {
+                    if *from <= layer && self.stands(*from, directory, layer) {
+                        names[next].1 = names[next].1.max(directory.len());
+                        add(&mut names, target, rest, 0);
+                    }
+                }
+                for (from, link) in self.links.get(directory).into_iter().flatten() {
+                    if self.leads(*from, link, above) {
+                        add(&mut names, link, rest, link.len());
                     }
                 }
             }
+            next += 1;
         }
         names
     }
 
-    /// Whether a link of `layer` is still a link when the layer `above` is unpacked.
-    fn stands(&self, layer: u32, link: &[u8], above: u32) -> bool {
-        layer <= above
-            && (layer + 1..=above).all(|between| {
-                let index = self.layers[between as usize];
-                !index.has_any(link) && removal(index, link).is_none()
-            })
+    /// Whether a link of `layer` is still a link after the layer `last`.
+    fn stands(&self, layer: u32, link: &[u8], last: u32) -> bool {
+        (layer + 1..=last).all(|between| {
+            let index = self.layers[between as usize];
+            !index.has_any(link) && removal(index, link, 0).is_none()
+        })
+    }
+
+    /// Whether what the layer `above` writes is led on by a link of `layer`.
+    fn leads(&self, layer: u32, link: &[u8], above: u32) -> bool {
+        if layer >= above {
+            return layer == above;
+        }
+        let index = self.layers[above as usize];
+        let goes = index.has(link, Entry::Directory) || index.has(link, Entry::Whiteout);
+        !goes && self.stands(layer, link, above - 1)
     }
 
     /// Other names of a file of `layer`, given by it or by a layer above.
@@ -108,7 +127,14 @@ impl<'a> Stack<'a> {
         for (at, index) in above {
             for (new, old) in &index.hard {
                 let known = old == path || names.iter().any(|(_, name)| name == old);
-                if known && names.len() < MOST_NAMES {
+                // A link of a layer above is to what is there by then.
+                let same = || {
+                    at == layer || {
+                        let fate = self.name_fate(layer, path, None);
+                        fate.by.is_none_or(|by| by > at)
+                    }
+                };
+                if known && names.len() < MOST_NAMES && same() {
                     names.push((at, new));
                 }
                 // The file is itself the later name of an earlier one.
@@ -121,20 +147,30 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// What a layer does to a path of a layer below it.
-fn removal(index: &Index, path: &[u8]) -> Option<State> {
+fn add(names: &mut Vec<(Vec<u8>, usize)>, directory: &[u8], rest: &[u8], led: usize) {
+    let name = if directory.is_empty() { rest[1..].to_vec() } else { [directory, rest].concat() };
+    if !names.iter().any(|(known, _)| *known == name) {
+        names.push((name, led));
+    }
+}
+
+/// What a layer does to a path of a layer below it. The first `led` bytes of the path are a link.
+fn removal(index: &Index, path: &[u8], led: usize) -> Option<State> {
     if index.has_other(path) || index.has(path, Entry::Directory) {
         return Some(State::Overwritten);
     }
     if index.has(path, Entry::Whiteout) {
         return Some(State::Deleted);
     }
-    let gone = ancestors(path).any(|directory| {
+    let gone = ancestors(path).take_while(|directory| directory.len() > led).any(|directory| {
         index.has(directory, Entry::Whiteout)
             || index.has(directory, Entry::Opaque)
             || index.has_other(directory)
     });
-    (gone || index.has(b"", Entry::Opaque)).then_some(State::Deleted)
+    let whole = led == 0 && index.has(b"", Entry::Opaque);
+    // Through the link, the directory that it leads to is emptied.
+    let emptied = led > 0 && index.has(&path[..led], Entry::Opaque);
+    (gone || whole || emptied).then_some(State::Deleted)
 }
 
 fn better(one: Fate, other: Fate) -> Fate {

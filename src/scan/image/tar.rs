@@ -174,6 +174,8 @@ impl Walk<'_> {
         match header.flag {
             b'x' | b'X' => {
                 let bytes = self.extended(header, feed, visit)?;
+                // A second one takes the place of the first, as in Go.
+                self.pending.records = Records::default();
                 self.pending.records.parse(&bytes);
                 self.pending.shown.push((offset + BLOCK as u64, bytes));
             }
