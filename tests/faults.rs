@@ -309,6 +309,39 @@ mod time {
         assert_eq!(place.generation().as_deref(), Some("2"));
     }
 
+    // 75: a container with a tenth of a processor gets it as moments in which it runs.
+    #[test]
+    fn a_starved_process_delivers_all_the_same_and_asks_no_more_than_otherwise() {
+        let values = Values::default();
+        let names = numbered(5);
+        values.set_all(&names, "one");
+        let held = values.clone();
+        let server = Script::start(move |request| held.answer(&request.path));
+        let place = Place::new();
+        place.write("token", "t");
+        let secrets =
+            lines(&names, |n| format!("  {n}: {{ from: \"vault:kv/{n}\", refresh: 1s }}\n"));
+        let files = lines(&names, |n| format!("  {n}: {{ from: {n}.v }}\n"));
+        place.config(&format!(
+            "stores:\n{}secrets:\n{secrets}files:\n{files}",
+            store("vault", &server.address())
+        ));
+        let agent = place.run();
+        eventually("readiness", || is_ready(&place));
+        values.set_all(&names, "two");
+        let (before, begun) = (server.seen().len(), Instant::now());
+        eventually("the change", || {
+            agent.signal(Signal::STOP);
+            std::thread::sleep(Duration::from_millis(90));
+            agent.signal(Signal::CONT);
+            std::thread::sleep(Duration::from_millis(10));
+            names.iter().all(|name| place.text(name) == "two")
+        });
+        let (asked, turns) = (server.seen().len() - before, begun.elapsed().as_secs() + 2);
+        assert!(asked as u64 <= turns * 5, "{asked} questions in {turns} turns of 5 secrets");
+        assert!(!place.log().contains("store_unreachable"), "nothing was late for the store");
+    }
+
     // 49.
     #[test]
     fn an_end_in_the_middle_of_a_rotation_is_clean() {
