@@ -50,6 +50,10 @@ pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
         found.sign = Sign::Tag;
         return Some(found);
     }
+    if let Some(value_at) = plist(data, name.end) {
+        let (value, quoted) = value(data, value_at, Sign::Tag, false)?;
+        return Some(Assignment { name, value, quoted, sign: Sign::Tag, leads: false });
+    }
     let (sign, value_at) = sign(data, after, closers > 0, is_element)
         .or_else(|| blank(data, name.end, is_option || leads && is_plain(&data[name.clone()])))?;
     if sign == Sign::Tag && !is_element && !in_attribute(data, name.start) {
@@ -119,6 +123,13 @@ fn paired(data: &[u8], at: usize) -> Option<usize> {
     let next = *rest.get(skipped + 5)?;
     let is_value = skipped > 0 && word.eq_ignore_ascii_case(b"value") && b"=:\"' ".contains(&next);
     is_value.then_some(at + skipped)
+}
+
+/// `<key>NAME</key> <string>…</string>`: where the string begins.
+fn plist(data: &[u8], at: usize) -> Option<usize> {
+    let rest = data.get(at..data.len().min(at + 80))?.strip_prefix(b"</key>")?;
+    let value = rest.trim_ascii_start().strip_prefix(b"<string>")?;
+    Some(at + b"</key>".len() + rest.len() - value.len())
 }
 
 fn in_attribute(data: &[u8], at: usize) -> bool {
@@ -270,6 +281,7 @@ mod tests {
             ("password xyz".into(), "password", "xyz"),
             ("config['password'] = 'xyz'".into(), "password", "xyz"),
             (":password => \"xyz\"".into(), "password", "xyz"),
+            ("<key>password</key>\n  <string>xyz</string>".into(), "password", "xyz"),
         ];
         for (text, name, value) in cases {
             assert_eq!(read(&text), Some((name.to_owned(), value.to_owned())), "{text}");

@@ -52,6 +52,7 @@ pub(super) fn credible(
     }
     let look = Look::at(value);
     let believed = match ground {
+        Ground::Firm if found.sign == Sign::Blank => look.is_soft(promise),
         Ground::Firm => look.is_firm(promise),
         Ground::Soft => look.is_soft(promise),
         Ground::Source => found.quoted && look.is_strong(promise),

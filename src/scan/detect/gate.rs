@@ -63,6 +63,12 @@ pub(super) struct Gate {
     entries: Vec<Entry>,
 }
 
+/// On the heap from the beginning, with its length known where it is looked at.
+fn zeros() -> Box<[u64; WORDS]> {
+    let words = vec![0; WORDS].into_boxed_slice();
+    words.try_into().unwrap_or_else(|_| unreachable!("it is as long as it was made"))
+}
+
 fn fold(word: u32) -> u32 {
     word | 0x2020_2020
 }
@@ -82,7 +88,7 @@ impl Gate {
             })
             .collect();
         entries.sort_by_key(|entry| (hash(entry.word), entry.word, entry.literal));
-        let mut seen = Box::new([0_u64; WORDS]);
+        let mut seen: Box<[u64; WORDS]> = zeros();
         let mut starts = vec![0_u16; (1 << (BITS - COARSE)) + 1];
         for entry in &entries {
             let slot = hash(entry.word) as usize;

@@ -91,7 +91,11 @@ impl Scene<'_> {
             view.data.get(at..at + text.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(text))
         });
         let length = length.map(Vec::len).max()?;
-        let found = assign::around(view.data, at, at + length)?;
+        // An anchor may include the sign behind the name, to be rare enough.
+        let anchor = &view.data[at..at + length];
+        let start = at + anchor.iter().take_while(|&&b| !text::is_word(b)).count();
+        let end = at + length - anchor.iter().rev().take_while(|&&b| !text::is_word(b)).count();
+        let found = assign::around(view.data, start, end)?;
         if !names::promises(&view.data[found.name.clone()], &rule.keys) {
             return None;
         }

@@ -41,7 +41,7 @@ const HARMLESS: &str = "\
     cancel cancellation eos bos pad unk mask sep special no has is show hide use allow require \
     requires forgot reset invalid missing wrong bad confirm enter change update verify check \
     validate parse idempotency sync hash i18n label translation shortcut hot arrow \
-    secondary_index registry object lookup index group map dict cursor syntax lexer parser start \
+    secondary_index object lookup index map dict cursor syntax lexer parser start \
     end stop min max num total count color colour without disable enable skip hide with ssh_pub \
     pub";
 

@@ -68,7 +68,13 @@ impl Scene<'_> {
     }
 
     /// A store of keys: what it begins with, and an entry that is a private key.
-    pub(super) fn key_store(view: &View<'_>, rule: &Rule, number: u16, at: usize) -> Option<Found> {
+    pub(super) fn key_store(
+        &self,
+        view: &View<'_>,
+        rule: &Rule,
+        number: u16,
+        at: usize,
+    ) -> Option<Found> {
         let rest = &view.data[at..];
         let (start, length) = match rest {
             [0x02, 1, 3, ..] => pkcs12(view.data, at)?,
@@ -80,7 +86,8 @@ impl Scene<'_> {
             _ => return None,
         };
         let mut found = Found::new(view, rule, number, start..start + length);
-        found.confidence = Confidence::Proved;
+        let shown = credible::is_for_show(self.path);
+        found.confidence = if shown { Confidence::Possible } else { Confidence::Proved };
         found.proof = vec![Proof::Structure];
         Some(found)
     }
@@ -89,7 +96,9 @@ impl Scene<'_> {
     pub(super) fn der(view: &View<'_>, rule: &Rule, number: u16, at: usize) -> Option<Found> {
         (2..=4).filter_map(|back| at.checked_sub(back)).find_map(|start| {
             let bytes = view.data.get(start..view.data.len().min(start + LONGEST))?;
-            let key = key::from_der(bytes)?;
+            let nested =
+                start >= 2 && view.data[start - 2] == 0x04 && bytes.get(2..5) == Some(&[2, 1, 1]);
+            let key = key::from_der(bytes).filter(|_| !nested)?;
             let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
             let end = if bytes[1] == 0x82 { length + 4 } else { usize::from(bytes[1]) + 2 };
             let mut found = Found::new(view, rule, number, start..start + end.min(bytes.len()));

@@ -43,7 +43,7 @@ impl Scene<'_> {
             Special::Url => self.url(view, rule, number, at),
             Special::Pem => self.pem(view, rule, number, at),
             Special::Der => Scene::der(view, rule, number, at),
-            Special::KeyStore => Scene::key_store(view, rule, number, at),
+            Special::KeyStore => self.key_store(view, rule, number, at),
             Special::Jwt => self.jwt(view, rule, number, at, false),
             Special::KubernetesJwt => self.jwt(view, rule, number, at, true),
         }
