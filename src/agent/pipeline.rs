@@ -356,24 +356,26 @@ impl Pipeline {
             }
             Some(secret.due?.max(slot.line.opens().unwrap_or_default()))
         });
-        let holds = self.hold_wakes().filter_map(|(store, at)| {
+        let holds = self.hold_wakes(now).filter_map(|(store, at)| {
             let slot = self.stores.get(store).filter(|slot| !slot.line.is_full())?;
             Some(at.max(slot.line.opens().unwrap_or_default()))
         });
         let ends = self.holds.iter().filter_map(|hold| hold.life.ends());
         let stale = self.secrets.values().filter_map(|secret| self.stale_at(secret));
         let moments = ends.chain(stale).filter(|at| *at > now);
-        let logins = self.stores.values().filter(|slot| !slot.line.is_full()).flat_map(|slot| {
-            let opens = slot.line.opens().unwrap_or_default();
-            slot.terms.wakes().map(move |at| at.max(opens))
+        let free = self.stores.iter().filter(|(_, slot)| !slot.line.is_full());
+        let logins = free.filter_map(|(name, slot)| {
+            Some(self.login_wakes(name, now)?.max(slot.line.opens().unwrap_or_default()))
         });
         let carriers = self.carriers.values().flat_map(|carrier| {
             [carrier.tidy, carrier.retry.filter(|_| carrier.dirty)].into_iter().flatten()
         });
         let restarts = self.tellers.iter().filter_map(|teller| teller.restart_at);
         let deadline = (!self.started).then(|| begun.after(self.config.init_within));
+        // A first delivery does not wait for changes to settle.
+        let settle = self.settle.ends().filter(|_| self.started);
         let secrets = secrets.chain(holds).chain(logins).chain(moments);
-        let all = secrets.chain(carriers).chain(restarts).chain(self.settle.ends()).chain(deadline);
+        let all = secrets.chain(carriers).chain(restarts).chain(settle).chain(deadline);
         // Never at once again and again: a timer that is over is looked at in the next round.
         all.min().map(|wake| wake.max(now.after(Duration::from_millis(1))))
     }

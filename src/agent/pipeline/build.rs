@@ -219,7 +219,7 @@ impl Pipeline {
     fn adopt_holds(&mut self, now: Timestamp) {
         let held = self.keeper.snapshot.borrow().holds.clone();
         for (id, held) in (1..).zip(held) {
-            let adopted = Hold::adopt(id, &held, self.rolls.roll());
+            let adopted = Hold::adopt(id, &held);
             // What ended while nobody looked after it is nothing to begin with.
             let good = held.newest && !adopted.life.is_over(now);
             let current = self.secrets.get_mut(&held.secret).filter(|_| good);
@@ -234,6 +234,7 @@ impl Pipeline {
                 self.lingering.push(Rc::clone(&held.value));
             }
             self.holds.push(adopted);
+            self.plan_hold(id, now);
         }
         let names: Vec<StoreName> = self.stores.keys().cloned().collect();
         for name in names {
@@ -273,6 +274,7 @@ impl Pipeline {
             group.made_of = kept.collect();
         }
         drop(snapshot);
+        self.resume_leaving();
         let everything: Vec<_> = self.groups.iter().map(Group::is_delivered).collect();
         self.started = everything.iter().all(|delivered| *delivered);
         self.settle.changed(now);

@@ -31,10 +31,21 @@ pub(super) struct Group {
     pub pending: bool,
     /// Its files before are to be published again.
     pub rolling_back: bool,
+    /// What of it was made by an earlier process or an earlier config, so that nobody knows what of.
+    pub inherited: Inherited,
     /// Since when a secret of it has moved and the group has not.
     pub moved: Option<Moved>,
     /// Why it does not move.
     pub refused: Option<Refusal>,
+}
+
+/// Which files of a group somebody else made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Inherited {
+    /// The newest good ones.
+    pub good: bool,
+    /// What the volume shows.
+    pub shown: bool,
 }
 
 /// The version of each secret that went into a group's files, and the secret itself if this process
@@ -95,6 +106,7 @@ impl Group {
             since: 0,
             pending: false,
             rolling_back: false,
+            inherited: Inherited::default(),
             moved: None,
             refused: None,
         }
@@ -122,6 +134,8 @@ impl Group {
             .iter()
             .filter_map(|path| Some((path.clone(), Rc::clone(on_volume.get(path)?))));
         self.good = found.collect();
+        self.inherited.good = !self.good.is_empty();
+        self.inherited.shown |= self.inherited.good;
     }
 
     /// Takes newly rendered files as its newest good ones.
@@ -131,10 +145,11 @@ impl Group {
     pub fn take(&mut self, made: Made, unconfirmed: bool) {
         self.moved = None;
         self.refused = None;
+        self.inherited.good = false;
         if same(&self.good, &made.files) {
             self.made_of = made.of;
             if !self.pending {
-                self.shown = self.made_of.clone();
+                self.published();
             }
             return;
         }
@@ -152,6 +167,7 @@ impl Group {
     pub fn published(&mut self) {
         self.pending = false;
         self.shown = self.made_of.clone();
+        self.inherited.shown = self.inherited.good;
     }
 
     /// Takes its files away: a secret that they need is gone, and the config wants it so.
@@ -161,6 +177,7 @@ impl Group {
         self.made_of = Ingredients::new();
         self.before = None;
         self.moved = None;
+        self.inherited.good = false;
     }
 
     /// Goes back to the files before. Gives what they and the refused ones were made of.

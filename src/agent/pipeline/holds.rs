@@ -70,14 +70,13 @@ impl Hold {
     }
 
     /// Something that an earlier process left.
-    pub fn adopt(id: u64, held: &Held, roll: Roll) -> Hold {
+    pub fn adopt(id: u64, held: &Held) -> Hold {
         let (secret, store, value) =
             (held.secret.clone(), held.store.clone(), Rc::clone(&held.value));
         let at = Timestamp(held.at);
         let mut adopted = Hold::new(id, secret, store, value, at);
         adopted.life = Life::resumed(held.first, held.last, held.renewable, at);
         adopted.replace_at = held.replace_at.map(Timestamp);
-        adopted.plan(None, roll);
         adopted.leaving =
             held.leaving.map(|at| Leaving { at: at.map(Timestamp), ..Leaving::default() });
         adopted
@@ -113,11 +112,11 @@ impl Hold {
     /// Decides when it is renewed and when it is replaced.
     ///
     /// `idle` is how often a lease without a known end is renewed.
-    pub fn plan(&mut self, idle: Option<Duration>, roll: Roll) {
+    pub fn plan(&mut self, idle: Duration, roll: Roll) {
         if self.lease().is_none() {
             return;
         }
-        (self.renew_at, self.replace_at) = match self.life.next(Kind::Lease, idle, roll) {
+        (self.renew_at, self.replace_at) = match self.life.next(Kind::Lease, Some(idle), roll) {
             Some((at, Step::Renew)) => (Some(at), self.life.last_call()),
             Some((at, Step::Replace)) => (None, Some(at)),
             None => (None, None),

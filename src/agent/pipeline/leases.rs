@@ -1,18 +1,20 @@
 //! Leases over time: renewed while they are needed, and given back when they are not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::agent::observe::{Event, LeaseStep, log_report as say_error};
 use crate::agent::reason::{Reason, Report};
 use crate::agent::rotate::{SETTLE, Timestamp};
-use crate::agent::store::{Granted, Retry, Scope, StoreError};
+use crate::agent::store::{Granted, Scope, StoreError};
 use crate::secret::{Secret, SecretName, StoreName};
 
 use super::Pipeline;
+use super::compose::Group;
 use super::fetch::{Answered, Request};
 use super::holds::{Hold, Leaving};
-use super::hooks::waits_for;
+use super::hooks::{Teller, waits_for};
 use super::tracked::Tracked;
 
 /// What came of a request about a lease.
@@ -44,31 +46,36 @@ impl Pipeline {
     ) {
         let id = self.holds.iter().map(|hold| hold.id).max().unwrap_or_default() + 1;
         self.holds.push(Hold::new(id, secret.clone(), store.clone(), value, now));
-        self.plan_hold(id);
+        self.plan_hold(id, now);
         self.save();
     }
 
     /// Decides when a lease is renewed, and when its secret is asked for anew.
-    pub(super) fn plan_hold(&mut self, id: u64) {
+    pub(super) fn plan_hold(&mut self, id: u64, now: Timestamp) {
         let roll = self.rolls.roll();
         let Some(hold) = self.holds.iter_mut().find(|hold| hold.id == id) else { return };
-        let Some(tracked) = self.secrets.get_mut(&hold.secret) else { return };
-        hold.plan(Some(tracked.config.refresh), roll);
+        let tracked = self.secrets.get_mut(&hold.secret);
+        // Also what the config does not name any more is kept alive until it may go.
+        hold.plan(tracked.as_ref().map_or(IDLE, |tracked| tracked.config.refresh), roll);
+        let Some(tracked) = tracked.filter(|tracked| !tracked.asked) else { return };
         let newest = tracked.latest.as_ref().is_some_and(|latest| Rc::ptr_eq(latest, &hold.value));
-        if !newest || tracked.asked {
-            return;
-        }
-        if hold.lease().is_some() {
-            tracked.due = hold.replace_at;
-        } else {
-            hold.replace_at = tracked.due;
+        let terms = self.stores.get(&hold.store).map(|slot| &slot.terms);
+        match hold.lease() {
+            _ if !newest => {}
+            None => hold.replace_at = tracked.due,
+            // It ends with its login, however long it was made.
+            Some(lease) if terms.is_some_and(|terms| terms.is_earlier(lease.under)) => {
+                tracked.due = hold.replace_at.into_iter().chain([tracked.due.unwrap_or(now)]).min();
+            }
+            Some(_) => tracked.due = hold.replace_at,
         }
     }
 
     /// The renewal that is due longest at a store.
     pub(super) fn renew_due(&mut self, name: &StoreName, now: Timestamp) -> Option<Request> {
         let due = self.holds.iter_mut().filter(|hold| {
-            hold.store == *name && !hold.asked && hold.renew_at.is_some_and(|at| at <= now)
+            let wants = hold.renew_at.is_some_and(|at| at <= now) && !hold.must_go(now);
+            hold.store == *name && !hold.asked && wants
         });
         let hold = due.min_by_key(|hold| hold.renew_at)?;
         hold.asked = true;
@@ -86,13 +93,10 @@ impl Pipeline {
 
     /// The end of a lease whose time has come.
     pub(super) fn give_back_due(&mut self, name: &StoreName, now: Timestamp) -> Option<Request> {
-        // What hangs on an earlier login of ours goes with that.
-        let terms = &self.stores.get(name)?.terms;
-        let mut due = self.holds.iter_mut().filter(|hold| {
-            let by_itself = hold.lease().is_none_or(|lease| terms.is_let_go_alone(lease.under));
-            hold.store == *name && !hold.asked && hold.must_go(now) && by_itself
+        let due = self.holds.iter().position(|hold| {
+            hold.store == *name && !hold.asked && hold.must_go(now) && !self.goes_along(hold, now)
         });
-        let hold = due.next()?;
+        let hold = &mut self.holds[due?];
         hold.asked = true;
         let (id, value) = (hold.id, Rc::clone(&hold.value));
         let store = Rc::clone(&self.stores.get(name)?.store);
@@ -124,10 +128,10 @@ impl Pipeline {
                 hold.backoff.succeeded();
                 hold.life.renewed(granted.span, granted.renewable, now);
                 self.observe.say(&Event::Lease { secret: &secret, what: LeaseStep::Renewed });
-                self.plan_hold(id);
+                self.plan_hold(id, now);
                 self.save();
             }
-            Err(error) if error.retry() == Retry::Permanent => {
+            Err(error) if error.is_about_one_thing() => {
                 // Ended by somebody else, or not ours to renew any more: something new, at once.
                 hold.renew_at = None;
                 hold.replace_at = Some(now);
@@ -161,7 +165,7 @@ impl Pipeline {
         hold.asked = false;
         let what = match result {
             Ok(()) => LeaseStep::Revoked,
-            Err(error) if error.retry() == Retry::Permanent => {
+            Err(error) if error.is_about_one_thing() => {
                 say_error(&not_revoked(&hold.secret, &error.report()));
                 LeaseStep::NotRevoked
             }
@@ -192,13 +196,8 @@ impl Pipeline {
         let mut changed = false;
         for hold in &mut self.holds {
             if hold.leaving.is_none() && !needed.contains(&Rc::as_ptr(&hold.value)) {
-                let groups = self.groups.iter().filter(|g| g.config.secrets.contains(&hold.secret));
-                let groups: Vec<_> = groups.collect();
-                let owed = self.unconfirmed.keys().copied().filter(|&hook| {
-                    let config = self.tellers.get(hook).map(|teller| &teller.config);
-                    config.is_some_and(|config| groups.iter().any(|g| waits_for(config, g)))
-                });
-                hold.leaving = Some(Leaving { owed: owed.collect(), at: None });
+                let owed = owed(&hold.secret, &self.groups, &self.tellers, &self.unconfirmed);
+                hold.leaving = Some(Leaving { owed, at: None });
                 changed = true;
             }
             if let Some(leaving) = &mut hold.leaving {
@@ -243,13 +242,28 @@ impl Pipeline {
     fn settle_lingering(&mut self) {
         let settled = self.started
             && self.carriers.values().all(|carrier| !carrier.dirty)
-            && self
-                .groups
-                .iter()
-                .all(|group| !group.pending && group.moved.is_none() && group.refused.is_none());
+            && self.groups.iter().all(|group| !group.inherited.shown);
         if settled {
             self.lingering.clear();
         }
+    }
+
+    /// What an earlier process let go of waits for whoever has not confirmed its successor yet.
+    pub(super) fn resume_leaving(&mut self) {
+        for hold in &mut self.holds {
+            if let Some(leaving) = hold.leaving.as_mut().filter(|leaving| leaving.at.is_none()) {
+                leaving.owed = owed(&hold.secret, &self.groups, &self.tellers, &self.unconfirmed);
+            }
+        }
+    }
+
+    /// Whether it is not given back by itself but with its login: an earlier one of ours that
+    /// nothing else needs.
+    fn goes_along(&self, hold: &Hold, now: Timestamp) -> bool {
+        let Some(under) = hold.lease().map(|lease| lease.under) else { return false };
+        let ours = self.stores.get(&hold.store).is_some_and(|s| s.terms.is_earlier_of_ours(under));
+        let mut others = self.holds.iter().filter(|other| other.is_under(&hold.store, under));
+        ours && others.all(|other| other.must_go(now))
     }
 
     /// Whether a lease that the application uses ends before changes would have settled.
@@ -271,11 +285,20 @@ impl Pipeline {
     }
 
     /// When a lease wants something next.
-    pub(super) fn hold_wakes(&self) -> impl Iterator<Item = (&StoreName, Timestamp)> {
+    pub(super) fn hold_wakes(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&StoreName, Timestamp)> {
         let free = self.holds.iter().filter(|hold| !hold.asked);
-        free.flat_map(|hold| {
-            let at = hold.leaving.as_ref().and_then(|leaving| leaving.at);
-            [hold.renew_at, at].into_iter().flatten().map(|at| (&hold.store, at))
+        free.flat_map(move |hold| {
+            let leaves = hold.leaving.as_ref().and_then(|leaving| leaving.at);
+            let wakes = match leaves {
+                // From now on its login decides.
+                Some(at) if at <= now && self.goes_along(hold, now) => [None, None],
+                Some(at) if at <= now => [Some(at), None],
+                leaves => [leaves, hold.renew_at],
+            };
+            wakes.into_iter().flatten().map(|at| (&hold.store, at))
         })
     }
 
@@ -285,6 +308,24 @@ impl Pipeline {
         let hold = self.holds.iter().find(|hold| Rc::ptr_eq(&hold.value, latest))?;
         self.hold_ends(hold)
     }
+}
+
+/// How often a lease without a known end is renewed when no config says so.
+const IDLE: Duration = Duration::from_mins(5);
+
+/// The hooks that have not confirmed what takes a secret's place.
+fn owed(
+    secret: &SecretName,
+    groups: &[Group],
+    tellers: &[Teller],
+    unconfirmed: &BTreeMap<usize, u64>,
+) -> BTreeSet<usize> {
+    let concerned = |teller: &Teller| {
+        let mut groups = groups.iter().filter(|group| group.config.secrets.contains(secret));
+        groups.any(|group| waits_for(&teller.config, group))
+    };
+    let hooks = unconfirmed.keys().copied();
+    hooks.filter(|&hook| tellers.get(hook).is_some_and(concerned)).collect()
 }
 
 /// A lease that stays though nobody needs it any more.

@@ -103,14 +103,28 @@ impl Terms {
             });
         }
         self.all.retain(|serial, _| sessions.iter().any(|session| session.serial == *serial));
-        news.replaced = before.is_some() && before != self.current;
+        news.replaced = before != self.current;
         news
     }
 
-    /// Whether what hangs on a login is given back by itself, and not with the login.
-    pub fn is_let_go_alone(&self, serial: u64) -> bool {
-        let earlier = self.all.get(&serial).filter(|_| self.current != Some(serial));
-        earlier.is_none_or(|term| term.given)
+    /// Whether these are the logins that the store has now.
+    fn are(&self, sessions: &[Session]) -> bool {
+        let same = |(session, serial): (&Session, &u64)| session.serial == *serial;
+        let mut sorted: Vec<&Session> = sessions.iter().collect();
+        sorted.sort_by_key(|session| session.serial);
+        self.current == sessions.first().map(|session| session.serial)
+            && self.all.len() == sessions.len()
+            && sorted.into_iter().zip(self.all.keys()).all(same)
+    }
+
+    /// Whether what was made under a login ends before what would be made now.
+    pub fn is_earlier(&self, serial: u64) -> bool {
+        self.current.is_some_and(|current| current != serial)
+    }
+
+    /// Whether it is an earlier login of ours, which takes along what hangs on it.
+    pub fn is_earlier_of_ours(&self, serial: u64) -> bool {
+        self.current != Some(serial) && self.all.get(&serial).is_some_and(|term| !term.given)
     }
 
     /// When a login ends.
@@ -118,28 +132,21 @@ impl Terms {
         self.all.get(&serial)?.life.ends()
     }
 
-    /// When any of them wants something.
-    pub fn wakes(&self) -> impl Iterator<Item = Timestamp> {
-        let free = self.all.values().filter(|term| !term.asked);
-        free.flat_map(|term| {
-            let again = Some(term.let_go_at).filter(|at| *at > Timestamp::default());
-            [term.next.map(|(at, _)| at), again].into_iter().flatten()
-        })
-    }
-
-    /// What is due first. `needs` says whether anything hangs on a login that is not the current one.
-    fn wish(&self, now: Timestamp, needs: impl Fn(u64, &Term) -> bool) -> Option<(u64, Wish)> {
-        let current = self.current?;
-        self.all.iter().filter(|(_, term)| !term.asked).find_map(|(&serial, term)| {
-            let due = term.next.filter(|(at, _)| *at <= now).map(|(_, step)| step);
-            match due {
-                _ if serial != current && !needs(serial, term) => {
-                    (term.let_go_at <= now).then_some((serial, Wish::LetGo))
-                }
-                Some(Step::Renew) => Some((serial, Wish::Renew)),
-                Some(Step::Replace) if serial == current => Some((serial, Wish::Replace)),
-                _ => None,
+    /// What each of them wants next, and when; nothing while it is asked for something. `needs`
+    /// says whether something hangs on it.
+    fn wishes(
+        &self,
+        needs: impl Fn(u64, &Term) -> bool,
+    ) -> impl Iterator<Item = (Timestamp, u64, Wish)> {
+        let free = self.all.iter().filter(|(_, term)| !term.asked);
+        free.filter_map(move |(&serial, term)| match term.next {
+            _ if !needs(serial, term) => Some((term.let_go_at, serial, Wish::LetGo)),
+            Some((at, Step::Renew)) => Some((at, serial, Wish::Renew)),
+            // An earlier one was replaced already.
+            Some((at, Step::Replace)) if self.current == Some(serial) => {
+                Some((at, serial, Wish::Replace))
             }
+            _ => None,
         })
     }
 }
@@ -150,10 +157,11 @@ impl Pipeline {
     pub(super) fn note_sessions(&mut self, name: &StoreName, now: Timestamp) {
         let roll = self.rolls.roll();
         let Some(slot) = self.stores.get_mut(name) else { return };
-        if slot.store.serials().iter().eq(slot.terms.all.keys()) {
+        let sessions = slot.store.sessions();
+        if slot.terms.are(&sessions) {
             return;
         }
-        let news = slot.terms.follow(&slot.store.sessions(), roll);
+        let news = slot.terms.follow(&sessions, roll);
         if news.added {
             self.observe.say(&Event::Login { store: name, what: "new" });
         }
@@ -165,9 +173,10 @@ impl Pipeline {
 
     /// Asks anew for everything whose newest value hangs on an earlier login.
     pub(super) fn replace_what_is_under_earlier(&mut self, name: &StoreName, now: Timestamp) {
-        let current = self.stores.get(name).and_then(|slot| slot.terms.current);
+        let Some(slot) = self.stores.get(name) else { return };
         let earlier = self.holds.iter().filter(|hold| {
-            hold.store == *name && hold.lease().is_some_and(|lease| Some(lease.under) != current)
+            hold.store == *name
+                && hold.lease().is_some_and(|lease| slot.terms.is_earlier(lease.under))
         });
         let earlier: Vec<_> =
             earlier.map(|hold| (hold.secret.clone(), Rc::clone(&hold.value))).collect();
@@ -176,16 +185,39 @@ impl Pipeline {
         }
     }
 
+    /// What the logins of a store want next, and when.
+    fn login_wishes(
+        &self,
+        name: &StoreName,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Timestamp, u64, Wish)> {
+        let of_store = || self.secrets.values().filter(|secret| secret.config.from.store == *name);
+        let is_used = of_store().next().is_some();
+        // What is on its way may have been made under an earlier one.
+        let is_asked = of_store().any(|secret| secret.asked);
+        let terms = self.stores.get(name).map(|slot| &slot.terms).into_iter();
+        terms.flat_map(move |terms| {
+            terms.wishes(move |serial, term| {
+                // Our token takes its leases along; one that was given stays, so they go one by one.
+                let mut under = self.holds.iter().filter(|hold| hold.is_under(name, serial));
+                let is_current = terms.current == Some(serial);
+                (is_used && is_current)
+                    || is_asked
+                    || under.any(|hold| hold.asked || term.given || !hold.must_go(now))
+            })
+        })
+    }
+
+    /// When a login wants something next.
+    pub(super) fn login_wakes(&self, name: &StoreName, now: Timestamp) -> Option<Timestamp> {
+        self.login_wishes(name, now).map(|(at, ..)| at).min()
+    }
+
     /// What is due for a login: more time, a new one, or its end.
     pub(super) fn tend_session(&mut self, name: &StoreName, now: Timestamp) -> Option<Request> {
+        let due = self.login_wishes(name, now).find(|(at, ..)| *at <= now);
+        let (_, serial, wish) = due?;
         let slot = self.stores.get_mut(name)?;
-        let holds = &self.holds;
-        let needs = |serial, term: &Term| {
-            // Our token takes its leases along; one that was given stays, so they go one by one.
-            let mut under = holds.iter().filter(|hold| hold.is_under(name, serial));
-            under.any(|hold| hold.asked || term.given || !hold.must_go(now))
-        };
-        let (serial, wish) = slot.terms.wish(now, needs)?;
         slot.terms.all.get_mut(&serial)?.asked = true;
         let (store, name) = (Rc::clone(&slot.store), name.clone());
         Some(Box::pin(async move {
@@ -232,7 +264,7 @@ impl Pipeline {
                     let again = term.after(&error, now, roll);
                     // Renewals that fail to the end are no reason to be without a login.
                     let last_call = term.life.last_call().is_some_and(|last| last <= again);
-                    let given_up = last_call || error.retry() == Retry::Permanent;
+                    let given_up = last_call || error.is_about_one_thing();
                     let (replace, renew) = ((now, Step::Replace), (again, Step::Renew));
                     term.next = Some(if given_up { replace } else { renew });
                 });

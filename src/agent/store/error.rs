@@ -70,6 +70,12 @@ impl StoreError {
         }
     }
 
+    /// Whether it says of what was asked for, and not of the store or the way there, that asking
+    /// again does not help.
+    pub fn is_about_one_thing(&self) -> bool {
+        (self.scope(), self.retry()) == (Scope::Secret, Retry::Permanent)
+    }
+
     /// The machine's word for it.
     pub fn reason(&self) -> Reason {
         self.report().reason
