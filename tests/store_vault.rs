@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sidekey::agent::config::{Engine, Login, TokenSource};
 use sidekey::agent::identity::IdentityError;
 use sidekey::agent::store::vault::{Absence, Fault, Patience, Who};
-use sidekey::agent::store::{Answer, Session};
+use sidekey::agent::store::{Answer, Retry, Scope, Session};
 use sidekey::secret::{SecretBytes, SecretValue, Version};
 use support::{
     Agent, Authority, Bao, Response, Script, Signer, field, moved, unix_now, vault_config,
@@ -171,6 +171,26 @@ mod logins {
             role_id_file: file(dir, "role-id", &text(&role_id["data"]["role_id"])),
             secret_id_file: file(dir, "secret-id", &text(secret_id)),
         }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_fails_beside_a_good_one_holds_up_only_what_needs_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let login = approle(&dir, "beside", false);
+        let mut agent = Agent::new(&vault_config(&bao().address(), login));
+        reads_its_secret(&agent, "beside").await;
+        std::fs::write(dir.path().join("secret-id"), "no").unwrap();
+        agent.now += Duration::from_mins(2);
+        let refused = agent.get("sys/policy").await.unwrap_err();
+        assert!(matches!(*refused.fault, Fault::LoginRefused { .. }), "{refused:?}");
+        assert_eq!((refused.scope(), refused.retry()), (Scope::Secret, Retry::Permanent));
+        let refused = agent.store.log_in(agent.now).await.unwrap_err();
+        assert_eq!(refused.scope(), Scope::Secret);
+        reads_its_secret(&agent, "beside").await;
+        // Once its time is over, nobody gets anything without another one.
+        agent.now += Duration::from_hours(24 * 400);
+        let refused = agent.get("secret/data/beside").await.unwrap_err();
+        assert_eq!(refused.scope(), Scope::Store);
     }
 
     #[tokio::test]

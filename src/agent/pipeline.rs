@@ -209,7 +209,10 @@ impl Pipeline {
                 () = watch.changed() => self.look_around(rotate::now()),
                 wish = signals.wish(&quit) => match wish {
                     Wish::End => break self.ended(mode),
-                    Wish::Reload => self.reload(rotate::now()),
+                    Wish::Reload => {
+                        self.look_at_given(rotate::now());
+                        self.reload(rotate::now());
+                    }
                 },
                 () = rotate::sleep_until(wake) => {}
             }
@@ -224,8 +227,10 @@ impl Pipeline {
         if mode == Mode::Once {
             return Watch::none();
         }
-        let files =
-            self.stores.values().filter_map(|slot| slot.store.watch().map(|door| door.path()));
+        let files = self.stores.values().flat_map(|slot| {
+            let local = slot.store.watch().map(|door| door.path());
+            local.into_iter().chain(slot.store.given_file())
+        });
         let source = self.source.iter().map(|source| source.door.path());
         let parameters = self.secrets.values().flat_map(|tracked| &tracked.doors);
         let parameters = parameters.map(|(_, door, _)| door.path());

@@ -96,7 +96,8 @@ impl Store {
 fn consequence(fault: Fault) -> (Scope, Retry) {
     let store = StoreName::parse("vault").unwrap();
     let fault = Box::new(fault);
-    let error = VaultError { store, address: String::new(), path: String::new(), fault };
+    let (address, path) = (String::new(), String::new());
+    let error = VaultError { store, address, path, fault, logged_in: false };
     (error.scope(), error.retry())
 }
 

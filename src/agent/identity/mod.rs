@@ -108,6 +108,14 @@ impl Identity {
         })
     }
 
+    /// The file of a token that somebody else logs in for.
+    pub fn given_file(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::TokenFile(door) => Some(door.path()),
+            _ => None,
+        }
+    }
+
     /// Whether the proof is a token that somebody else logged in for.
     pub fn is_given(&self) -> bool {
         matches!(self.0, Kind::TokenFile(_) | Kind::TokenEnv(_))

@@ -58,6 +58,7 @@ impl Pipeline {
                 self.secrets.values_mut().filter(of_store).for_each(|t| t.due = Some(now));
             }
         }
+        self.look_at_given(now);
         for tracked in self.secrets.values_mut() {
             let moved = tracked.doors.iter_mut().map(|(_, door, stamped)| stamped.moved(door));
             if moved.fold(false, |any, moved| any | moved) && !tracked.asked {

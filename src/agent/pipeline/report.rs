@@ -176,10 +176,8 @@ impl Pipeline {
         };
         let delivered = versions(|secret| secret.seen.as_ref());
         let refused = versions(|secret| secret.refused.as_ref());
-        // A token that was given is read where it is given.
         let sessions = self.stores.iter().filter_map(|(name, slot)| {
-            let ours = slot.store.sessions().into_iter().filter(|session| !session.given);
-            let ours: Vec<_> = ours.collect();
+            let ours = slot.store.kept_sessions();
             (!ours.is_empty()).then(|| (name.clone(), ours))
         });
         let sessions: BTreeMap<_, _> = sessions.collect();

@@ -171,6 +171,20 @@ impl Pipeline {
         self.save();
     }
 
+    /// Looks whether a token that somebody else logs in for is another one now: the one before ends
+    /// when they think fit, and it may be what a refused secret waits for.
+    pub(super) fn look_at_given(&mut self, now: Timestamp) {
+        let moved = self.stores.iter().filter(|(_, slot)| slot.store.look_at_given(now.0));
+        let moved: Vec<StoreName> = moved.map(|(name, _)| name.clone()).collect();
+        for name in moved {
+            self.note_sessions(&name, now);
+            let refused = self.secrets.values_mut().filter(|secret| {
+                secret.config.from.store == name && secret.failure.is_some() && !secret.asked
+            });
+            refused.for_each(|secret| secret.due = Some(now));
+        }
+    }
+
     /// Asks anew for everything whose newest value hangs on an earlier login.
     pub(super) fn replace_what_is_under_earlier(&mut self, name: &StoreName, now: Timestamp) {
         let Some(slot) = self.stores.get(name) else { return };

@@ -7,6 +7,7 @@ pub mod local;
 pub mod vault;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -239,23 +240,47 @@ impl Store {
         }
     }
 
-    /// The numbers of the logins that are good, in their order.
-    pub fn serials(&self) -> Vec<u64> {
-        match *self {
-            #[cfg(feature = "vault")]
-            Store::Vault(ref store) => store.serials(),
-            #[cfg(feature = "local")]
-            Store::Local(_) => Vec::new(),
-        }
-    }
-
-    /// Copies of the logins that are good, the current one first: what a restart needs.
+    /// Copies of the logins that are good, the current one first.
     pub fn sessions(&self) -> Vec<Session> {
         match *self {
             #[cfg(feature = "vault")]
             Store::Vault(ref store) => store.sessions(),
             #[cfg(feature = "local")]
             Store::Local(_) => Vec::new(),
+        }
+    }
+
+    /// What a restart needs: the logins of ours that are good, and one that may not stay.
+    pub fn kept_sessions(&self) -> Vec<Session> {
+        let mut kept = self.sessions();
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => kept.extend(store.trial()),
+            #[cfg(feature = "local")]
+            Store::Local(_) => {}
+        }
+        // A token that was given is read where it is given.
+        kept.retain(|session| !session.given);
+        kept
+    }
+
+    /// The file of a token that somebody else logs in for, and that changes when they do it anew.
+    pub fn given_file(&self) -> Option<&Path> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.given_file(),
+            #[cfg(feature = "local")]
+            Store::Local(_) => None,
+        }
+    }
+
+    /// Takes the token that somebody else logged in for as it is now. Says whether it is another one.
+    pub fn look_at_given(&self, now: Duration) -> bool {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => store.look_at_given(now),
+            #[cfg(feature = "local")]
+            Store::Local(_) => false,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct VaultError {
     pub path: String,
     /// What happened.
     pub fault: Box<Fault>,
+    /// Whether there is a login that is still good, so that only what needs another one waits.
+    pub logged_in: bool,
 }
 
 /// As whom we asked.
@@ -289,6 +291,18 @@ impl Fault {
         }
     }
 
+    /// Whether a new login failed, and nothing else.
+    fn is_of_a_login(&self) -> bool {
+        matches!(
+            self,
+            Fault::Identity(_)
+                | Fault::LoginRefused { .. }
+                | Fault::WrappingUsed
+                | Fault::WrappingForeign
+                | Fault::NotRecorded
+        )
+    }
+
     fn reason(&self) -> Reason {
         match self {
             Fault::Address
@@ -342,6 +356,7 @@ impl VaultError {
     /// Who backs off.
     pub fn scope(&self) -> Scope {
         match &*self.fault {
+            fault if self.logged_in && fault.is_of_a_login() => Scope::Secret,
             Fault::Address
             | Fault::File { .. }
             | Fault::Pem { .. }

@@ -19,6 +19,7 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ impl VaultStore {
             address: config.address.clone(),
             path: String::new(),
             fault: Box::new(fault),
+            logged_in: false,
         };
         let url = Url::parse(&config.address).map_err(|_| fail(Fault::Address))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -105,7 +107,7 @@ impl VaultStore {
         let wire = wire::Wire::new(url, config.redirect_hosts.clone(), patience, trust);
         // A token that is given is read where it is given, and not taken from a record.
         sessions.retain(|session| !session.given && !identity.is_given());
-        Ok(VaultStore {
+        let store = VaultStore {
             name: name.clone(),
             address: config.address.clone(),
             base,
@@ -120,13 +122,17 @@ impl VaultStore {
             sealed: Cell::new(false),
             turns: tokio::sync::Semaphore::new(MAX_REQUESTS),
             leased: RefCell::default(),
-        })
+        };
+        // So that what an earlier process made under it is known to be under it.
+        store.take_given(Duration::ZERO);
+        Ok(store)
     }
 
     /// Reads one secret; see [`super::Store::fetch`].
     pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Fetched, VaultError> {
         let outcome = self.steps(wanted).await;
         self.judged(&wanted.from.path, outcome)
+            .map_err(|error| self.beside_a_login(error, wanted.now))
     }
 
     /// Whether the policy allows what a fetch would do. A store that does not say is believed to.
@@ -163,7 +169,12 @@ impl VaultStore {
     /// Logs in anew; the token before stays good.
     pub async fn log_in(&self, now: Duration) -> Result<(), VaultError> {
         let outcome = self.replace_session(now).await;
-        self.judged("auth/token/lookup-self", outcome)
+        let judged = self.judged("auth/token/lookup-self", outcome);
+        judged.map_err(|error| self.beside_a_login(error, now))
+    }
+
+    fn beside_a_login(&self, error: VaultError, now: Duration) -> VaultError {
+        VaultError { logged_in: self.sessions.good(now).is_some(), ..error }
     }
 
     /// Revokes an earlier token of ours, and with it everything that was made under it.
@@ -172,14 +183,24 @@ impl VaultStore {
         self.judged("auth/token/revoke-self", outcome)
     }
 
-    /// The numbers of the sessions that are good, in their order.
-    pub fn serials(&self) -> Vec<u64> {
-        self.sessions.serials()
-    }
-
     /// Copies of the sessions that are good, the current one first.
     pub fn sessions(&self) -> Vec<Session> {
         self.sessions.copies()
+    }
+
+    /// A copy of the session that is being tried out, if there is one.
+    pub fn trial(&self) -> Option<Session> {
+        self.sessions.trial()
+    }
+
+    /// Takes the token that somebody else logged in for as it is now. Says whether it is another one.
+    pub fn look_at_given(&self, now: Duration) -> bool {
+        self.take_given(now)
+    }
+
+    /// The file of a token that somebody else logs in for.
+    pub fn given_file(&self) -> Option<&Path> {
+        self.identity.given_file()
     }
 
     /// Revokes every token that we logged in for. One that was given stays.
@@ -195,11 +216,7 @@ impl VaultStore {
     /// Ends a lease before its time, with the token that it was made under.
     pub async fn revoke(&self, lease: &Lease) -> Result<(), VaultError> {
         let path = "sys/leases/revoke";
-        let Some(live) = self.sessions.of(lease.under) else {
-            let denied = Fault::Denied { who: self.who(), status: 403, meant: None };
-            return Err(self.error(path, denied));
-        };
-        let outcome = self.revoke_by_name(&lease.id, live.token()).await;
+        let outcome = self.end_lease(lease).await;
         self.judged(path, outcome)
     }
 
@@ -209,6 +226,7 @@ impl VaultStore {
             address: self.address.clone(),
             path: path.to_owned(),
             fault: Box::new(fault),
+            logged_in: false,
         }
     }
 

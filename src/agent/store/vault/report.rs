@@ -19,7 +19,7 @@ pub(super) fn of(error: &VaultError) -> Report {
 }
 
 fn words(error: &VaultError) -> Words {
-    let VaultError { store, address, path, fault } = error;
+    let VaultError { store, address, path, fault, .. } = error;
     let from = |status: u16| format!("{status} from {address}");
     let read = format!("store `{store}` did not give `{path}`");
     match &**fault {
@@ -382,6 +382,7 @@ mod tests {
             address: "https://vault.internal:8200".into(),
             path: "db/creds/orders".into(),
             fault: Box::new(fault),
+            logged_in: false,
         }
     }
 

@@ -94,6 +94,8 @@ pub(super) struct Sessions {
     live: RefCell<Option<Rc<Live>>>,
     /// Earlier ones that something may still hang on, the newest first.
     earlier: RefCell<Vec<Rc<Live>>>,
+    /// One that was recorded and may not stay.
+    trial: RefCell<Option<Rc<Live>>>,
     /// The number of the last login.
     last: Cell<u64>,
     /// Held while somebody logs in, so that the others wait for that login instead of making
@@ -142,13 +144,13 @@ impl Sessions {
         current.iter().chain(earlier.iter()).find(|live| live.serial == serial).cloned()
     }
 
-    pub(super) fn serials(&self) -> Vec<u64> {
-        let current = self.current();
-        let earlier = self.earlier.borrow();
-        let mut all: Vec<u64> =
-            current.iter().chain(earlier.iter()).map(|live| live.serial).collect();
-        all.sort_unstable();
-        all
+    /// The current one, unless its time is over.
+    pub(super) fn good(&self, now: Duration) -> Option<Rc<Live>> {
+        self.current().filter(|live| !live.is_over(now))
+    }
+
+    pub(super) fn trial(&self) -> Option<Session> {
+        self.trial.borrow().as_ref().map(|live| live.copy())
     }
 
     pub(super) fn copies(&self) -> Vec<Session> {
@@ -179,9 +181,10 @@ impl Sessions {
 
     fn replace(&self, live: Rc<Live>) -> Rc<Live> {
         let before = self.live.borrow_mut().replace(Rc::clone(&live));
-        if let Some(before) = before.filter(|before| before.serial != live.serial) {
-            self.earlier.borrow_mut().insert(0, before);
-        }
+        let mut earlier = self.earlier.borrow_mut();
+        // A token that was given can come back.
+        earlier.retain(|old| old.serial != live.serial);
+        earlier.splice(0..0, before.filter(|before| before.serial != live.serial));
         live
     }
 }
@@ -190,11 +193,11 @@ impl VaultStore {
     /// A session to ask with: the one that is there, or a new one. Who looks after its time is
     /// whoever looks after leases; one that is over is replaced here.
     pub(super) async fn session(&self, now: Duration) -> Result<Rc<Live>, Fault> {
-        if let Some(live) = self.sessions.current().filter(|live| !live.is_over(now)) {
+        if let Some(live) = self.sessions.good(now) {
             return Ok(live);
         }
         let _gate = self.sessions.gate.lock().await;
-        match self.sessions.current().filter(|live| !live.is_over(now)) {
+        match self.sessions.good(now) {
             Some(live) => Ok(live),
             None => Ok(self.sessions.replace(self.login(now).await?)),
         }
@@ -224,24 +227,38 @@ impl VaultStore {
         if !self.sessions.may_replace(now) {
             return Ok(Second::None);
         }
-        self.login(now).await.map(Second::Trial)
+        let trial = self.login(now).await?;
+        *self.sessions.trial.borrow_mut() = Some(Rc::clone(&trial));
+        Ok(Second::Trial(trial))
     }
 
     /// Decides which of two sessions goes on. The new one, unless it was refused like the one before
     /// and that one is still good: then nothing is wrong with it, and what was made under it can
     /// stay.
     pub(super) async fn end_trial(&self, before: &Live, trial: Rc<Live>, refused: bool) {
-        if refused && self.is_good(before).await {
+        if refused && self.is_good(before, &trial).await {
             self.revoke_token(&trial).await;
+            self.sessions.trial.take();
         } else {
+            self.sessions.trial.take();
             self.sessions.replace(trial);
         }
     }
 
-    /// Whether the store still knows a token. One that may not even ask that is taken as good.
-    async fn is_good(&self, live: &Live) -> bool {
-        let reply = self.call(LookupTokenSelfRequest::default(), Some(&live.token)).await;
-        reply.is_ok_and(|reply| is_success(&reply))
+    /// Whether the store still knows a token, as far as it says. One that may not even ask that is
+    /// taken as good, and so is every one while the store does not answer: `fresh`, which certainly
+    /// is good, shows whether it may.
+    async fn is_good(&self, live: &Live, fresh: &Live) -> bool {
+        self.is_known(live).await != Some(false) || self.is_known(fresh).await != Some(true)
+    }
+
+    async fn is_known(&self, live: &Live) -> Option<bool> {
+        let reply = self.call(LookupTokenSelfRequest::default(), Some(&live.token)).await.ok()?;
+        match reply.status {
+            200..300 => Some(true),
+            401 | 403 => Some(false),
+            _ => None,
+        }
     }
 
     /// A new login in the place of the current one.
@@ -291,8 +308,10 @@ impl VaultStore {
     pub(super) async fn end_sessions(&self) {
         let earlier = self.sessions.earlier.take();
         let current = self.sessions.live.take();
+        let trial = self.sessions.trial.take();
         let revoke_all = async {
-            for live in current.iter().chain(&earlier).filter(|live| !live.given) {
+            let all = current.iter().chain(&earlier).chain(&trial);
+            for live in all.filter(|live| !live.given) {
                 self.revoke_token(live).await;
             }
         };
@@ -326,6 +345,21 @@ impl VaultStore {
             })),
             _ => Err(Fault::Address),
         }
+    }
+
+    /// Takes the token that somebody else logged in for as it is now, if it is there. Says whether
+    /// it is another one.
+    pub(super) fn take_given(&self, now: Duration) -> bool {
+        if !self.identity.is_given() {
+            return false;
+        }
+        let before = self.sessions.current().map(|live| live.serial);
+        let Ok(fresh) = self.given(now) else { return false };
+        let is_another = before != Some(fresh.serial);
+        if is_another {
+            self.sessions.replace(fresh);
+        }
+        is_another
     }
 
     /// A number for a token that was given: the same after a restart, another for another token.
