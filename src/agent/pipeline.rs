@@ -428,7 +428,7 @@ impl Pipeline {
         let expiring = self.holds.iter().any(|hold| hold.lease().is_some());
         let gives_back = match mode {
             // Handed over, or delivered to live to its end by itself (`allow_expiry`).
-            Mode::Once => !(done && (self.keeper.keeps() || expiring)),
+            Mode::Once => !(self.keeper.hands_over(done) || done && expiring),
             Mode::Stay => self.config.revoke.on_exit,
         };
         if gives_back {

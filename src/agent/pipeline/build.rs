@@ -27,8 +27,10 @@ use super::{Mode, Pipeline};
 /// What survives a restart, if there is a place for it.
 pub(super) struct Keeper {
     state: Option<State>,
-    /// Whether an earlier process left anything.
+    /// Whether an earlier process left anything, …
     found: bool,
+    /// … and whether something that was made for it is still good.
+    found_holds: bool,
     snapshot: RefCell<Snapshot>,
 }
 
@@ -46,7 +48,14 @@ impl Keeper {
         let found = loaded.is_some();
         let mut snapshot = loaded.unwrap_or_default();
         forget_strangers(&mut snapshot, config);
-        Ok(Keeper { state, found, snapshot: RefCell::new(snapshot) })
+        let found_holds = !snapshot.holds.is_empty();
+        Ok(Keeper { state, found, found_holds, snapshot: RefCell::new(snapshot) })
+    }
+
+    /// Whether what was made is left to the next process, after a run that was `done` or failed. One
+    /// that failed leaves what it was left itself: the volume may show it.
+    pub fn hands_over(&self, done: bool) -> bool {
+        self.keeps() && (done || self.found_holds)
     }
 
     /// Whether anything is handed over.
@@ -73,6 +82,13 @@ impl Keeper {
     fn sessions(&self, store: &StoreName) -> Vec<Session> {
         let snapshot = self.snapshot.borrow();
         snapshot.sessions.get(store).into_iter().flatten().map(Session::duplicate).collect()
+    }
+
+    /// Whether an earlier process left a login there or something that was made there.
+    fn is_left_something(&self, store: &StoreName) -> bool {
+        let snapshot = self.snapshot.borrow();
+        let mut holds = snapshot.holds.iter();
+        snapshot.sessions.contains_key(store) || holds.any(|held| held.store == *store)
     }
 
     /// The key of this pod's digests: the one that was kept, or a new one.
@@ -138,7 +154,8 @@ pub fn stores(
     kinds: &BTreeMap<StoreName, StoreKind>,
     wanted: &BTreeSet<StoreName>,
 ) -> Result<BTreeMap<StoreName, Store>, Report> {
-    let keeper = Keeper { state: None, found: false, snapshot: RefCell::new(Snapshot::default()) };
+    let snapshot = RefCell::new(Snapshot::default());
+    let keeper = Keeper { state: None, found: false, found_holds: false, snapshot };
     let key = Rc::new(keeper.digest_key()?);
     let kinds = kinds.iter().filter(|(name, _)| wanted.contains(name));
     let built = kinds.map(|(name, kind)| {
@@ -228,6 +245,7 @@ impl Pipeline {
                 tracked.latest = Some(Rc::clone(&held.value));
                 tracked.answered = Some(Timestamp(held.at));
                 tracked.due = adopted.replace_at;
+                tracked.planned = adopted.replace_at.filter(|_| adopted.lease().is_none());
             }
             // The volume may show any of these.
             if adopted.leaving.is_none() {
@@ -330,7 +348,9 @@ fn build_stores(
     let of_used = config.secrets.iter().filter(|(name, _)| used.contains(name));
     let wanted: BTreeSet<&StoreName> = of_used.map(|(_, secret)| &secret.from.store).collect();
     let mut stores = BTreeMap::new();
-    for (name, kind) in config.stores.iter().filter(|(name, _)| wanted.contains(name)) {
+    // One that is not used any more is needed to give back what was made there.
+    let left = |name: &StoreName| keeper.is_left_something(name);
+    for (name, kind) in config.stores.iter().filter(|(n, _)| wanted.contains(n) || left(n)) {
         let keep = Rc::clone(keeper);
         let record: Record = Box::new(move |store, session| {
             let session = session.duplicate();
@@ -339,6 +359,7 @@ fn build_stores(
         });
         match Store::build(name, kind, Rc::clone(key), keeper.sessions(name), record) {
             Ok(store) => drop(stores.insert(name.clone(), Slot::new(store, rolls.roll()))),
+            Err(error) if !wanted.contains(name) => log_report(&error.report()),
             Err(error) => failures.push(error.report()),
         }
     }

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::agent::config::{OnDelete, Parameters, SecretRef};
 use crate::agent::observe::{Event, FetchResult, log_report as say_error};
 use crate::agent::reason::Reason;
-use crate::agent::rotate::{self, Line, Roll, Timestamp};
+use crate::agent::rotate::{self, Line, Pace, Roll, Timestamp};
 use crate::agent::store::{Answer, Fetched, Retry, Scope, Store, StoreError, Wanted};
 use crate::secret::{SecretName, StoreName};
 
@@ -155,6 +155,8 @@ impl Pipeline {
         };
         let pace = tracked.pace(rotate::unix_now());
         tracked.due = rotate::next(pace, first, now, self.phase, self.rolls.roll());
+        let is_planned = matches!(pace, Pace::Turns { .. } | Pace::Dated { .. });
+        tracked.planned = tracked.due.filter(|_| is_planned);
         let version = tracked.seen.as_ref();
         self.observe.say(&Event::Fetched { secret: name, result, version });
         let made = (result == FetchResult::Moved && tracked.is_minted()).then(|| {

@@ -257,13 +257,16 @@ impl Pipeline {
         }
     }
 
-    /// Whether it is not given back by itself but with its login: an earlier one of ours that
-    /// nothing else needs.
+    /// Whether it is not given back by itself but with its login: one of ours that nothing else
+    /// needs.
     fn goes_along(&self, hold: &Hold, now: Timestamp) -> bool {
         let Some(under) = hold.lease().map(|lease| lease.under) else { return false };
-        let ours = self.stores.get(&hold.store).is_some_and(|s| s.terms.is_earlier_of_ours(under));
+        let Some(terms) = self.stores.get(&hold.store).map(|slot| &slot.terms) else {
+            return false;
+        };
+        let last = terms.is_earlier(under) || !self.is_used(&hold.store);
         let mut others = self.holds.iter().filter(|other| other.is_under(&hold.store, under));
-        ours && others.all(|other| other.must_go(now))
+        last && terms.is_ours(under) && others.all(|other| other.must_go(now))
     }
 
     /// Whether a lease that the application uses ends before changes would have settled.
@@ -304,9 +307,18 @@ impl Pipeline {
 
     /// When the lease of a secret's newest value ends: with its login at the latest.
     pub(super) fn lease_ends(&self, secret: &Tracked) -> Option<Timestamp> {
+        self.hold_ends(self.newest_hold(secret)?)
+    }
+
+    /// When the store last gave the lease of a secret's newest value more time.
+    pub(super) fn lease_renewed(&self, secret: &Tracked) -> Option<Timestamp> {
+        let hold = self.newest_hold(secret).filter(|hold| hold.lease().is_some())?;
+        Some(hold.life.grants().2)
+    }
+
+    fn newest_hold(&self, secret: &Tracked) -> Option<&Hold> {
         let latest = secret.latest.as_ref()?;
-        let hold = self.holds.iter().find(|hold| Rc::ptr_eq(&hold.value, latest))?;
-        self.hold_ends(hold)
+        self.holds.iter().find(|hold| Rc::ptr_eq(&hold.value, latest))
     }
 }
 

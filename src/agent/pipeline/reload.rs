@@ -82,6 +82,7 @@ impl Pipeline {
         for tracked in self.secrets.values_mut().filter(dated) {
             let roll = self.rolls.roll();
             tracked.due = rotate::next(tracked.pace(unix), false, now, self.phase, roll);
+            tracked.planned = tracked.due;
         }
     }
 
@@ -103,8 +104,24 @@ impl Pipeline {
                 .hint("restart the container; until then the old config goes on");
                 self.keep_old(Reason::RestartNeeded, &report);
             }
+            Ok((Reload::Apply, new)) if self.lacks_a_store(&new) => {
+                let report = Report::new(
+                    Reason::RestartNeeded,
+                    "the changed config takes effect at the next start",
+                    "a secret comes from a store that nothing came from until now",
+                )
+                .hint("restart the container; until then the old config goes on");
+                self.keep_old(Reason::RestartNeeded, &report);
+            }
             Ok((Reload::Apply, new)) => self.apply(new, now),
         }
+    }
+
+    /// Whether a store is needed that was not opened at the start.
+    fn lacks_a_store(&self, new: &Config) -> bool {
+        let used = super::build::used_secrets(new);
+        let mut secrets = new.secrets.iter().filter(|(name, _)| used.contains(name));
+        secrets.any(|(_, secret)| !self.stores.contains_key(&secret.from.store))
     }
 
     fn keep_old(&mut self, reason: Reason, report: &Report) {

@@ -84,13 +84,19 @@ impl Pipeline {
         self.stale_at(secret).is_some_and(|at| at < now)
     }
 
-    /// When a secret is older than the config bears. One with a lease, a pinned version or dates of
-    /// its own is fresh as long as that lasts.
+    /// When a secret is older than the config bears. A pinned version never is, one with a lease not
+    /// before that is over, and what has a date on which it turns is fresh until then.
     pub(super) fn stale_at(&self, secret: &Tracked) -> Option<Timestamp> {
         let limit = self.config.when_down.serve_stale_for?;
+        if secret.is_ageless() {
+            return None;
+        }
         // What an earlier process delivered is at least as old as this one.
-        let known = secret.answered.unwrap_or(secret.born);
-        Some(known.after(limit).max(self.lease_ends(secret).unwrap_or_default()))
+        let answered = secret.answered.unwrap_or(secret.born);
+        let fresh = answered.max(secret.planned.unwrap_or_default());
+        let lease = self.lease_renewed(secret).unwrap_or_default();
+        let ends = self.lease_ends(secret).unwrap_or_default();
+        Some(fresh.max(lease).after(limit).max(ends))
     }
 
     /// Every required file is delivered, and the last rotation was not refused. One failed fetch is

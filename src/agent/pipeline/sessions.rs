@@ -11,6 +11,7 @@ use crate::secret::StoreName;
 
 use super::Pipeline;
 use super::fetch::{Answered, Request};
+use super::tracked::Tracked;
 
 /// Our logins at one store.
 #[derive(Default)]
@@ -122,9 +123,9 @@ impl Terms {
         self.current.is_some_and(|current| current != serial)
     }
 
-    /// Whether it is an earlier login of ours, which takes along what hangs on it.
-    pub fn is_earlier_of_ours(&self, serial: u64) -> bool {
-        self.current != Some(serial) && self.all.get(&serial).is_some_and(|term| !term.given)
+    /// Whether it is a login of ours, which takes along what hangs on it.
+    pub fn is_ours(&self, serial: u64) -> bool {
+        self.all.get(&serial).is_some_and(|term| !term.given)
     }
 
     /// When a login ends.
@@ -205,10 +206,9 @@ impl Pipeline {
         name: &StoreName,
         now: Timestamp,
     ) -> impl Iterator<Item = (Timestamp, u64, Wish)> {
-        let of_store = || self.secrets.values().filter(|secret| secret.config.from.store == *name);
-        let is_used = of_store().next().is_some();
+        let is_used = self.is_used(name);
         // What is on its way may have been made under an earlier one.
-        let is_asked = of_store().any(|secret| secret.asked);
+        let is_asked = self.of_store(name).any(|secret| secret.asked);
         let terms = self.stores.get(name).map(|slot| &slot.terms).into_iter();
         terms.flat_map(move |terms| {
             terms.wishes(move |serial, term| {
@@ -220,6 +220,15 @@ impl Pipeline {
                     || under.any(|hold| hold.asked || term.given || !hold.must_go(now))
             })
         })
+    }
+
+    fn of_store<'a>(&'a self, name: &'a StoreName) -> impl Iterator<Item = &'a Tracked> {
+        self.secrets.values().filter(move |secret| secret.config.from.store == *name)
+    }
+
+    /// Whether a secret comes from a store, so that a login there is needed.
+    pub(super) fn is_used(&self, name: &StoreName) -> bool {
+        self.of_store(name).next().is_some()
     }
 
     /// When a login wants something next.

@@ -41,6 +41,9 @@ pub(super) struct Tracked {
     pub born: Timestamp,
     /// When the store last answered for it, whatever the answer's version.
     pub answered: Option<Timestamp>,
+    /// When the store or its own dates will have made it another one: until then it is as fresh as
+    /// can be.
+    pub planned: Option<Timestamp>,
     /// When it is asked for next; `None` while a request is out, and for ever if pinned.
     pub due: Option<Timestamp>,
     /// Whether a request is out.
@@ -70,6 +73,7 @@ impl Tracked {
             seen: None,
             refused: None,
             answered: None,
+            planned: None,
             due: Some(now),
             asked: false,
             failure: None,
@@ -128,6 +132,16 @@ impl Tracked {
                 }
             }
             Rhythm::Unknown => Pace::Poll { refresh: self.config.refresh },
+        }
+    }
+
+    /// Whether nothing can make it old: it is pinned and here, or optional and the store says that
+    /// it is not there.
+    pub fn is_ageless(&self) -> bool {
+        let absent = self.failure.as_ref().is_some_and(|failure| !failure.transient);
+        match self.latest {
+            Some(_) => self.config.from.version.is_some(),
+            None => self.is_forgiven() && absent,
         }
     }
 
