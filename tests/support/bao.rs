@@ -135,7 +135,7 @@ impl Bao {
 
     fn initialise(&mut self) {
         if matches!(self.kind, Kind::Dev) {
-            return;
+            return self.waits_for_kv();
         }
         let client = Client::new(self.port);
         let body = json!({ "secret_shares": 1, "secret_threshold": 1 });
@@ -146,7 +146,11 @@ impl Bao {
         self.unseal();
         let mount = json!({ "type": "kv", "options": { "version": "2" } });
         self.admin().post("sys/mounts/secret", &mount).good();
-        // A new KV 2 mount answers 400 until its upgrade is done.
+        self.waits_for_kv();
+    }
+
+    /// A new KV 2 mount answers 400 until its upgrade is done.
+    fn waits_for_kv(&self) {
         wait_until("KV 2 is ready", || self.admin().get("secret/config").status == 200);
     }
 }
