@@ -6,6 +6,7 @@ mod explain;
 mod glob;
 mod known;
 mod open;
+mod progress;
 mod run;
 mod setup;
 

@@ -1,7 +1,7 @@
 //! One scan: open, read, attribute, judge, write.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::args::Scan;
 use super::error::Failure;
 use super::known;
 use super::open::{self, Opened};
+use super::progress::Progress;
 use super::setup;
 use crate::scan::finding::{
     Day, ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Verdict, write_baseline,
@@ -42,7 +43,12 @@ pub fn scan(
         Some(image) => image.door.open(name),
         None => Err(io::ErrorKind::NotFound.into()),
     };
-    let collected = reading::read(&nursery, &shapes, &mut open, &mut |_| {}).map_err(no_parser)?;
+    let shown = io::stderr().is_terminal() && !args.quiet;
+    let mut progress = Progress::new(shown.then_some(&mut *err));
+    let collected =
+        reading::read(&nursery, &shapes, &mut open, &mut |so_far| progress.look(so_far))
+            .map_err(no_parser)?;
+    drop(progress);
     nursery.close();
     let infos: Vec<RuleInfo> = setup.rules.rules.iter().map(|rule| rule.info.clone()).collect();
     let globs = &args.exclude;

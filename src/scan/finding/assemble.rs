@@ -8,6 +8,7 @@
 //! 5. Groups are put in order, the worst first, and cut to what is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::fix::fix;
 use super::preview::preview;
@@ -47,17 +48,17 @@ pub fn assemble(
     keep: &Keep,
 ) -> Assembled {
     let maker = Maker { rules, prints, keep, unknown: RuleInfo::default() };
-    let redactor = maker.redactor(&located);
+    let mut told = Told { redactor: maker.redactor(&located), known: BTreeMap::new() };
     let groups = maker.groups(without_echoes(located));
     let mut findings: Vec<(Finding, BTreeSet<Site>)> =
-        groups.into_values().filter_map(|group| maker.finding(group, &redactor)).collect();
+        groups.into_values().filter_map(|group| maker.finding(group, &mut told)).collect();
     findings.sort_by_cached_key(|(finding, _)| rank(finding));
     let dropped = findings.len().saturating_sub(keep.findings) as u64;
     findings.truncate(keep.findings);
     relate(&mut findings);
     let mut findings: Vec<Finding> = findings.into_iter().map(|(finding, _)| finding).collect();
     name(&mut findings);
-    Assembled { findings, dropped, redactor }
+    Assembled { findings, dropped, redactor: told.redactor }
 }
 
 /// The bytes around a hit: a file in a layer, a variable of the config.
@@ -134,7 +135,7 @@ impl Maker<'_> {
                 redactor.add(&hit.secret);
             }
         }
-        redactor.ready()
+        redactor
     }
 
     /// Step 2.
@@ -158,7 +159,7 @@ impl Maker<'_> {
     fn finding(
         &self,
         mut group: Vec<Located>,
-        redactor: &Redactor,
+        told: &mut Told,
     ) -> Option<(Finding, BTreeSet<Site>)> {
         group.sort_by(by_standing);
         let confidence = group.iter().map(|located| located.hit.confidence).min()?;
@@ -177,7 +178,7 @@ impl Maker<'_> {
         }
         let hit = hits.swap_remove(0);
         let (places, places_total) = self.places(places);
-        let shown: Vec<Place> = places.into_iter().map(|place| redacted(place, redactor)).collect();
+        let shown: Vec<Place> = places.into_iter().map(|place| told.place(place)).collect();
         let first = shown.first()?;
         let info = self.info(&hit);
         let finding = Finding {
@@ -260,18 +261,35 @@ fn carry_up(places: &mut [Place]) {
     }
 }
 
-/// An instruction names what brought the secret in, and may hold it; so may a path.
-fn redacted(mut place: Place, redactor: &Redactor) -> Place {
-    if let Some(instruction) = &place.introduced.instruction {
-        place.introduced.instruction = Some(redactor.text(instruction).into());
-    }
-    if place.kind == PlaceKind::Filename {
-        place.path = place.path.map(|path| redactor.bytes(&path));
-        for inside in &mut place.inside {
-            inside.name = inside.name.take().map(|name| redactor.bytes(&name));
+/// What may be told of a place. An instruction names what brought the secret in, and may hold it; so
+/// may the name of a file. Thousands of places have the same instruction.
+struct Told {
+    redactor: Redactor,
+    known: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Told {
+    fn place(&mut self, mut place: Place) -> Place {
+        if let Some(instruction) = place.introduced.instruction.take() {
+            place.introduced.instruction = Some(self.instruction(instruction));
         }
+        if place.kind == PlaceKind::Filename {
+            place.path = place.path.map(|path| self.redactor.bytes(&path));
+            for inside in &mut place.inside {
+                inside.name = inside.name.take().map(|name| self.redactor.bytes(&name));
+            }
+        }
+        place
     }
-    place
+
+    fn instruction(&mut self, instruction: Arc<str>) -> Arc<str> {
+        if let Some(told) = self.known.get(&instruction) {
+            return told.clone();
+        }
+        let told: Arc<str> = self.redactor.text(&instruction).into();
+        self.known.insert(instruction, told.clone());
+        told
+    }
 }
 
 /// Findings that stand in the same file belong together if they are of one kind of service.

@@ -1,6 +1,8 @@
 //! Takes secrets out of the text around them: an instruction `ENV TOKEN=…` names what brought the
 //! secret in, and would print it.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -10,8 +12,9 @@ use crate::secret::SecretBytes;
 /// What stands where a secret stood.
 pub const REDACTED: &str = "[secret]";
 
-/// A shorter secret would take ordinary words apart.
-const SECRET_AT_LEAST: usize = 3;
+/// Secrets are looked for by as many bytes of their beginning. A shorter secret would take ordinary
+/// words apart.
+const BEGINNING: usize = 3;
 
 /// A line of a longer secret that is long enough to be looked for on its own.
 const LINE_AT_LEAST: usize = 16;
@@ -19,31 +22,26 @@ const LINE_AT_LEAST: usize = 16;
 /// Encoded forms shorter than this could be anything.
 const ENCODED_AT_LEAST: usize = 12;
 
-/// The secrets of an image, in the forms they may be written in.
+/// The secrets of an image, in the forms they may be written in, by their beginning: an image may
+/// have ten thousand secrets and as many places with an instruction each.
 #[derive(Default)]
 pub struct Redactor {
-    needles: Vec<Zeroizing<Vec<u8>>>,
+    needles: HashMap<[u8; BEGINNING], Vec<Zeroizing<Vec<u8>>>>,
 }
 
 impl Redactor {
     /// Looks for `secret` from now on.
     pub fn add(&mut self, secret: &SecretBytes) {
         let bytes = secret.expose();
-        self.need(bytes.to_vec(), SECRET_AT_LEAST);
-        for line in bytes.split(|&byte| byte == b'\n') {
-            self.need(line.trim_ascii().to_vec(), LINE_AT_LEAST);
+        self.need(bytes, BEGINNING);
+        if bytes.contains(&b'\n') {
+            for line in bytes.split(|&byte| byte == b'\n') {
+                self.need(line.trim_ascii(), LINE_AT_LEAST);
+            }
         }
         for encoded in encodings(bytes) {
-            self.need(encoded.into_bytes(), ENCODED_AT_LEAST);
+            self.need(encoded.as_bytes(), ENCODED_AT_LEAST);
         }
-    }
-
-    /// The longest first, so that a secret within a secret does not leave its ends behind.
-    #[must_use]
-    pub fn ready(mut self) -> Redactor {
-        self.needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.needles.dedup();
-        self
     }
 
     /// `text` without the secrets.
@@ -51,22 +49,38 @@ impl Redactor {
         String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
     }
 
-    /// `bytes` without the secrets.
+    /// `bytes` without the secrets. Secrets that overlap go together.
     pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = bytes.to_vec();
-        for needle in &self.needles {
-            out = replaced(out, needle);
+        let mut out = Vec::with_capacity(bytes.len());
+        let (mut at, mut until) = (0, 0);
+        while at < bytes.len() {
+            if let Some(length) = self.longest(&bytes[at..]) {
+                if at >= until {
+                    out.extend_from_slice(REDACTED.as_bytes());
+                }
+                until = until.max(at + length);
+            }
+            if at >= until {
+                out.push(bytes[at]);
+            }
+            at += 1;
         }
         out
     }
 
-    fn need(&mut self, needle: Vec<u8>, at_least: usize) {
-        let needle = Zeroizing::new(needle);
-        if needle.len() >= at_least
-            && !REDACTED.as_bytes().windows(needle.len()).any(|w| w == &needle[..])
-        {
-            self.needles.push(needle);
-        }
+    /// How long the longest secret is that `bytes` begin with.
+    fn longest(&self, bytes: &[u8]) -> Option<usize> {
+        let beginning = bytes.first_chunk()?;
+        let needles = self.needles.get(beginning)?;
+        needles.iter().filter(|needle| bytes.starts_with(needle)).map(|needle| needle.len()).max()
+    }
+
+    fn need(&mut self, needle: &[u8], at_least: usize) {
+        let Some(beginning) = needle.first_chunk().filter(|_| needle.len() >= at_least) else {
+            return;
+        };
+        let needles = self.needles.entry(*beginning).or_default();
+        needles.push(Zeroizing::new(needle.to_vec()));
     }
 }
 
@@ -93,21 +107,6 @@ fn encodings(bytes: &[u8]) -> Vec<String> {
     all
 }
 
-fn replaced(text: Vec<u8>, needle: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = &text[..];
-    while let Some(at) = rest.windows(needle.len()).position(|window| window == needle) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(REDACTED.as_bytes());
-        rest = &rest[at + needle.len()..];
-    }
-    if out.is_empty() {
-        return text;
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +116,7 @@ mod tests {
         for secret in secrets {
             redactor.add(&SecretBytes::copy_of(secret.as_bytes()));
         }
-        redactor.ready()
+        redactor
     }
 
     #[test]
@@ -131,6 +130,15 @@ mod tests {
         let text =
             redactor(&["pass", "postgres://u:pass@h/db"]).text("ENV U=postgres://u:pass@h/db");
         assert_eq!(text, "ENV U=[secret]");
+    }
+
+    #[test]
+    fn secrets_that_overlap_go_together() {
+        assert_eq!(
+            redactor(&["abcdef", "defghi"]).text("x abcdefghi y abc def"),
+            "x [secret] y abc def"
+        );
+        assert_eq!(redactor(&["abcd"]).text("abcdabcd"), "[secret][secret]");
     }
 
     #[test]
