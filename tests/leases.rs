@@ -162,7 +162,7 @@ mod the_application {
         assert_eq!(pod.postgres.made().len(), 1, "it was renewed over its first 4 s");
         let ready = pod.place.ready().unwrap();
         assert!(ready["secrets"]["db"]["lease_seconds"].as_f64().unwrap() > 0.0, "{ready}");
-        pod.works_through(2);
+        pod.works_through(1);
         let (used, made) = (pod.app.users(), pod.postgres.made());
         assert_eq!(used, made[..used.len()], "nobody is made who is not used");
         eventually("the old ones are revoked", || pod.postgres.users().len() <= 2);
@@ -216,7 +216,7 @@ mod the_application {
     fn works_with_one_login_and_one_user_where_both_can_be_renewed_for_ever() {
         let work = |pod: Pod| {
             let _agent = pod.run();
-            pod.works_for(8);
+            pod.works_for(6);
             assert_eq!((pod.logins(), pod.postgres.made().len(), pod.app.users().len()), (1, 1, 1));
         };
         let pods = [("3s", json!({ "token_ttl": "1h" })), ("1h", json!({ "token_period": "3s" }))];
@@ -258,7 +258,7 @@ mod the_application {
 
     #[test]
     fn works_while_the_store_is_away_and_after_it_is_back() {
-        let mut pod = Pod::new(Kind::Disk, "12s", "1h", &json!({ "token_ttl": "1h" }));
+        let mut pod = Pod::new(Kind::Disk, "9s", "1h", &json!({ "token_ttl": "1h" }));
         pod.configure(GRACE);
         let _agent = pod.run();
         for renewals in 1..=2 {
@@ -334,7 +334,7 @@ mod one_pod {
 
     #[test]
     fn makes_no_user_in_vain_while_its_file_is_refused() {
-        let pod = Pod::new(Kind::Dev, "4s", "1h", &json!({ "token_ttl": "1h" }));
+        let pod = Pod::new(Kind::Dev, "3s", "1h", &json!({ "token_ttl": "1h" }));
         pod.bao.write("other", &json!({ "v": "x" }));
         pod.configure(GRACE);
         pod.reconfigure("secrets: {", &format!("secrets: {{ {OTHER},"));
@@ -343,7 +343,7 @@ mod one_pod {
         let _agent = pod.run();
         pod.bao.write("other", &json!({ "w": "x" }));
         eventually("the refusal", || pod.place.says("field_missing"));
-        pod.works_for(6);
+        pod.works_for(5);
         assert_eq!(pod.place.text("both"), format!("{} x", pod.user()));
         pod.bao.write("other", &json!({ "v": "y" }));
         eventually("the mended file", || pod.place.text("both") == format!("{} y", pod.user()));
@@ -401,7 +401,7 @@ mod revoking {
     fn waits_for_the_confirmation_and_the_grace() {
         let pod = Pod::new(Kind::Dev, "1h", "1h", &json!({ "token_ttl": "1h" }));
         pod.database().role("others", "1h", "1h");
-        pod.configure("revoke: { after: 3s }\n");
+        pod.configure("revoke: { after: 2s }\n");
         let agent = pod.run();
         let first = pod.user();
         // Another path in the config: the first user would live for an hour, if nobody cared.
@@ -411,7 +411,7 @@ mod revoking {
         eventually("the reason", || pod.place.says("unconfirmed"));
         let second = pod.user();
         assert_ne!(first, second);
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(3));
         assert_eq!(pod.postgres.users(), [first.clone(), second.clone()], "not confirmed");
         // After a restart the application is told again, and takes it.
         agent.kill();
@@ -420,7 +420,7 @@ mod revoking {
         eventually("the notice again", || pod.app.users() == [first.clone(), second.clone()]);
         let confirmed = Instant::now();
         eventually("the first is revoked", || pod.postgres.users() == [second.clone()]);
-        assert!(confirmed.elapsed() >= Duration::from_millis(2500), "{:?}", confirmed.elapsed());
+        assert!(confirmed.elapsed() >= Duration::from_millis(1500), "{:?}", confirmed.elapsed());
         pod.app.has_never_seen_a_failed_query();
     }
 
@@ -503,7 +503,7 @@ mod from_outside {
     // 16.
     #[test]
     fn a_lease_that_an_operator_revokes_is_replaced_at_once() {
-        let pod = Pod::new(Kind::Dev, "6s", "1h", &json!({ "token_ttl": "1h" }));
+        let pod = Pod::new(Kind::Dev, "4s", "1h", &json!({ "token_ttl": "1h" }));
         pod.configure(GRACE);
         let _agent = pod.run();
         let first = pod.user();
@@ -515,7 +515,7 @@ mod from_outside {
 
     #[test]
     fn a_token_that_is_revoked_with_its_leases_is_replaced_with_them() {
-        let pod = Pod::new(Kind::Dev, "6s", "1h", &json!({ "token_ttl": "6s" }));
+        let pod = Pod::new(Kind::Dev, "4s", "1h", &json!({ "token_ttl": "4s" }));
         pod.configure(GRACE);
         let _agent = pod.run();
         let first = pod.user();
@@ -544,7 +544,7 @@ mod static_roles {
         pod.configure(GRACE);
         pod.reconfigure("database/creds/orders", "database/static-creds/steady");
         let _agent = pod.run();
-        pod.works_through(2);
+        pod.works_through(1);
         assert!(pod.app.users().iter().all(|user| user == "steady"));
     }
 }
