@@ -15,7 +15,7 @@ DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busy
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
-.PHONY: test build image bench bench-scan e2e lint deny docs features clean
+.PHONY: test build image bench bench-scan e2e fuzz lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
@@ -69,6 +69,17 @@ e2e:
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
+
+## Each fuzz target for a while, from the corpora that `make test` replays. Needs a nightly compiler and
+## `cargo install cargo-fuzz`.
+FUZZ_SECONDS ?= 300
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "no cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	for target in tar_walk gzip zstd documents rules matcher layer; do \
+	  mkdir -p fuzz/corpus-new/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/corpus-new/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=20 || exit 1; \
+	done
 
 ## What must hold besides the tests.
 lint:
