@@ -1,6 +1,7 @@
 //! The command line: arguments to a run, a run to reports and an exit code.
 
 mod args;
+mod base;
 mod error;
 mod explain;
 mod glob;

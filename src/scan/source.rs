@@ -40,6 +40,8 @@ pub enum Door {
     Registry(registry::Registry),
     /// An image in a daemon.
     Daemon(daemon::Daemon),
+    /// What could not be opened.
+    Closed,
 }
 
 impl Door {
@@ -51,6 +53,7 @@ impl Door {
             Door::Tree(tree) => tree.stream().map(Handed::whole),
             Door::Registry(registry) => registry.open(name),
             Door::Daemon(daemon) => daemon.open(),
+            Door::Closed => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -59,7 +62,7 @@ impl Door {
         match self {
             Door::Registry(registry) => registry.trouble(),
             Door::Daemon(daemon) => daemon.trouble.clone(),
-            Door::File(_) | Door::Layout(_) | Door::Tree(_) => None,
+            Door::File(_) | Door::Layout(_) | Door::Tree(_) | Door::Closed => None,
         }
     }
 }

@@ -58,8 +58,16 @@ pub struct Scan {
     /// input, a reference to a registry, or one of these with its scheme: `docker-archive:`,
     /// `oci-archive:`, `oci-dir:`, `registry:`, `docker:`, `podman:` (their daemons), `dir:` (a file
     /// tree).
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present = "from_file")]
     pub images: Vec<String>,
+
+    /// More images, one a line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+
+    /// The image that they are built upon: layers that they share are the base's.
+    #[arg(long, value_name = "IMAGE")]
+    pub base: Option<String>,
 
     /// The form of the report on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = word::<Format>)]

@@ -23,10 +23,12 @@ pub struct Opened {
     pub door: Door,
     /// What the report says of it.
     pub asked: Asked,
+    /// Why it is not open after all.
+    pub failure: Option<Failure>,
 }
 
-/// Opens an image.
-pub fn open(wanted: &Wanted, options: &Options) -> Result<Opened, Failure> {
+/// Opens an image. One that can't be opened takes no other with it.
+pub fn open(wanted: &Wanted, options: &Options) -> Opened {
     let opened = match &wanted.origin {
         Origin::Path(path, claim) => at_path(path, *claim),
         Origin::Stdin => stdin(),
@@ -36,8 +38,29 @@ pub fn open(wanted: &Wanted, options: &Options) -> Result<Opened, Failure> {
         Origin::Docker(image) => Ok(daemon(Kind::Docker, image, SourceKind::Docker)),
         Origin::Podman(image) => Ok(daemon(Kind::Podman, image, SourceKind::Podman)),
     };
-    let (shape, door, source) = opened.map_err(|error| failure(wanted, &error))?;
-    Ok(Opened { shape, door, asked: Asked { reference: wanted.reference.clone(), source } })
+    let asked = |source| Asked { reference: wanted.reference.clone(), source };
+    match opened {
+        Ok((shape, door, source)) => Opened { shape, door, asked: asked(source), failure: None },
+        Err(error) => Opened {
+            shape: Shape::Over,
+            door: Door::Closed,
+            asked: asked(kind(&wanted.origin)),
+            failure: Some(failure(wanted, &error)),
+        },
+    }
+}
+
+fn kind(origin: &Origin) -> SourceKind {
+    match origin {
+        Origin::Path(_, Claim::OciArchive) => SourceKind::OciArchive,
+        Origin::Path(_, Claim::OciDir) => SourceKind::OciDir,
+        Origin::Path(..) => SourceKind::DockerArchive,
+        Origin::Stdin => SourceKind::Stdin,
+        Origin::Tree(_) => SourceKind::Dir,
+        Origin::Registry(_) => SourceKind::Registry,
+        Origin::Docker(_) => SourceKind::Docker,
+        Origin::Podman(_) => SourceKind::Podman,
+    }
 }
 
 type Parts = (Shape, Door, SourceKind);

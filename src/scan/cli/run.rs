@@ -6,21 +6,23 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::args::Scan;
+use super::base::Bases;
 use super::error::Failure;
 use super::known;
 use super::open::{self, Opened};
 use super::progress::Progress;
 use super::setup;
 use crate::scan::finding::{
-    Day, ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Verdict, write_baseline,
+    Day, ImageReport, RuleInfo, ScanReport, Skip, SkipReason, Trouble, Verdict, write_baseline,
 };
 use crate::scan::image::index;
 use crate::scan::report::{self, Format, Options};
 use crate::scan::scan::attribute::{Asked, Terms, attribute};
+use crate::scan::scan::collect::Collected;
 use crate::scan::scan::nursery::Nursery;
 use crate::scan::scan::parser::{self, Setup, Shape};
 use crate::scan::scan::reading;
-use crate::scan::source::{Door, wanted};
+use crate::scan::source::{Door, registry, wanted};
 
 /// Runs a scan and says with which code to exit.
 pub fn scan(
@@ -37,18 +39,13 @@ pub fn scan(
     // Before anything is opened and any thread is started.
     index::prepare();
     let nursery = Nursery::start(|channel| parser::live(channel, &setup)).map_err(no_parser)?;
-    let mut images = opened(args, err)?;
-    let shapes: Vec<Shape> = images.iter().map(|image| image.shape).collect();
-    let mut open = |source: usize, name: &_| match images.get_mut(source) {
-        Some(image) => image.door.open(name),
-        None => Err(io::ErrorKind::NotFound.into()),
-    };
+    let registries = setup::registries(args)?;
+    let mut images = opened(args, &registries, err)?;
     let shown = io::stderr().is_terminal() && !args.quiet;
     let mut progress = Progress::new(shown.then_some(&mut *err));
-    let collected =
-        reading::read(&nursery, &shapes, &mut open, &mut |so_far| progress.look(so_far))
-            .map_err(no_parser)?;
+    let collected = read(&nursery, &mut images, false, &mut |so_far| progress.look(so_far))?;
     drop(progress);
+    let bases = Bases::find(args, &nursery, &collected, &images, &registries)?;
     nursery.close();
     let infos: Vec<RuleInfo> = setup.rules.rules.iter().map(|rule| rule.info.clone()).collect();
     let globs = &args.exclude;
@@ -57,7 +54,7 @@ pub fn scan(
         prints: &prints,
         keep: &setup::keep(args, &setup.limits),
         limits: &setup.limits,
-        base: None,
+        base: &|asked, planned| bases.of(asked, planned),
         excluded: &|path| globs.iter().any(|glob| super::glob::fits(glob.as_bytes(), path)),
     };
     let asked: Vec<Asked> = images.iter().map(|image| image.asked.clone()).collect();
@@ -105,16 +102,38 @@ fn judged(args: &Scan, setup: &Setup, images: Vec<ImageReport>) -> ScanReport {
     }
 }
 
+/// Reads images, or only their documents.
+pub fn read(
+    nursery: &Nursery,
+    images: &mut [Opened],
+    plan_only: bool,
+    watch: &mut dyn FnMut(&Collected),
+) -> Result<Collected, Failure> {
+    let shapes: Vec<Shape> = images.iter().map(|image| image.shape).collect();
+    let mut open = |source: usize, name: &_| match images.get_mut(source) {
+        Some(image) => image.door.open(name),
+        None => Err(io::ErrorKind::NotFound.into()),
+    };
+    reading::read(nursery, &shapes, plan_only, &mut open, watch).map_err(no_parser)
+}
+
 /// Every image that was named.
-fn opened(args: &Scan, err: &mut dyn Write) -> Result<Vec<Opened>, Failure> {
+fn opened(
+    args: &Scan,
+    registries: &registry::Options,
+    err: &mut dyn Write,
+) -> Result<Vec<Opened>, Failure> {
     let mut images = Vec::new();
-    let options = setup::registries(args)?;
-    for text in &args.images {
-        let wanted = wanted::parse(text, &|path: &Path| path.exists());
+    for text in setup::images(args)? {
+        let wanted = wanted::parse(&text, &|path: &Path| path.exists());
         if let Some(remark) = wanted.remark.as_ref().filter(|_| !args.quiet) {
             let _ = writeln!(err, "note: {remark}");
         }
-        images.push(open::open(&wanted, &options)?);
+        let image = open::open(&wanted, registries);
+        if let Some(failure) = &image.failure {
+            let _ = writeln!(err, "{failure}");
+        }
+        images.push(image);
     }
     Ok(images)
 }
@@ -144,8 +163,15 @@ fn add_unread(images: &[Opened], reports: &mut [ImageReport]) {
 /// Why a registry or daemon gave nothing.
 fn add_trouble(images: &[Opened], reports: &mut [ImageReport]) {
     for image in images {
-        let Some(why) = image.door.trouble() else { continue };
         let same = |report: &&mut ImageReport| report.reference == image.asked.reference;
+        if let Some(Failure { what, why, hint, .. }) = image.failure.clone() {
+            for report in reports.iter_mut().filter(same) {
+                report.error =
+                    Some(Trouble { what: what.clone(), why: why.clone(), hint: hint.clone() });
+            }
+            continue;
+        }
+        let Some(why) = image.door.trouble() else { continue };
         for report in reports.iter_mut().filter(same) {
             if let Some(error) = &mut report.error {
                 error.why.clone_from(&why);

@@ -1,6 +1,7 @@
 //! From arguments to what the parts of a run rely on.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -56,6 +57,30 @@ fn processors() -> usize {
 
 fn limits(args: &Scan) -> Limits {
     Limits { memory: args.memory, depth: args.max_depth, time: args.timeout, ..Limits::default() }
+}
+
+/// The images that were named, on the command line and in the file.
+pub fn images(args: &Scan) -> Result<Vec<String>, Failure> {
+    let mut images = args.images.clone();
+    let Some(path) = &args.from_file else { return Ok(images) };
+    let text = if path.as_os_str() == "-" {
+        io::read_to_string(io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let failed = |error: io::Error| {
+        let what = format!("can't read the list of images `{}`", path.display());
+        Failure::new(what, error, "name a file with one image a line")
+    };
+    let text = text.map_err(failed)?;
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    images.extend(lines.map(str::to_owned));
+    if images.is_empty() {
+        let empty = io::Error::new(io::ErrorKind::InvalidData, "there is no line in it");
+        return Err(failed(empty));
+    }
+    Ok(images)
 }
 
 /// How registries are spoken to.

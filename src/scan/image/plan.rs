@@ -105,6 +105,8 @@ pub struct Plan {
 
 /// Reads the documents of one source.
 pub struct Planner<'a> {
+    /// The source, from 0: what has no digest is known by it and its path.
+    pub source: usize,
     /// Where they are.
     pub store: &'a Store<'a>,
     /// The bounds.
@@ -130,13 +132,14 @@ struct Listed {
 impl<'a> Planner<'a> {
     /// A planner that has read nothing yet.
     pub fn new(
+        source: usize,
         store: &'a Store<'a>,
         limits: &'a Limits,
         wanted: &'a Wanted,
         show: &'a mut dyn FnMut(&str, &Shown<'_>),
     ) -> Planner<'a> {
         let (plan, keys, shown) = Default::default();
-        Planner { store, limits, wanted, show, plan, keys, shown }
+        Planner { source, store, limits, wanted, show, plan, keys, shown }
     }
 
     /// Everything that an OCI layout, a registry or an archive lists.
@@ -434,7 +437,7 @@ impl<'a> Planner<'a> {
     fn saved(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         let images: documents::List<Saved> =
             documents::parse(bytes).map_err(|error| refused("`manifest.json`", error))?;
-        self.show("manifest.json", &Shown::Other(bytes));
+        self.show(&saved_key(self.source), &Shown::Other(bytes));
         for saved in &images.items {
             let names: Vec<String> =
                 saved.repo_tags.items.iter().map(|tag| tag.0.clone()).collect();
@@ -457,7 +460,7 @@ impl<'a> Planner<'a> {
 
     fn saved_image(&mut self, saved: &Saved, names: Vec<String>, config: Option<&[u8]>) {
         let mut planned =
-            Planned { names, documents: vec!["manifest.json".to_owned()], ..Planned::default() };
+            Planned { names, documents: vec![saved_key(self.source)], ..Planned::default() };
         let config = match config {
             Some(bytes) => {
                 let digest = sha256(bytes);
@@ -477,7 +480,7 @@ impl<'a> Planner<'a> {
         let steps = history::steps_of_layers(&config.history.items, count);
         for (at, path) in saved.layers.items.iter().enumerate() {
             let real = self.store.real(&path.0);
-            let key = blob_key(&real);
+            let key = blob_key(self.source, &real);
             let expected = Expected {
                 digest: key.starts_with("sha256:").then(|| key.clone()),
                 size: None,
@@ -501,11 +504,16 @@ impl<'a> Planner<'a> {
 
 const HINT_WHOLE: &str = "copy or save the image again";
 
+/// The key of a docker-archive's own document.
+fn saved_key(source: usize) -> String {
+    format!("saved:{source}")
+}
+
 /// `blobs/sha256/…` is what its name says; anything else is known by its path.
-pub fn blob_key(path: &str) -> String {
+pub fn blob_key(source: usize, path: &str) -> String {
     match path.strip_prefix("blobs/sha256/") {
         Some(hex) if is_digest(&format!("sha256:{hex}")) => format!("sha256:{hex}"),
-        _ => format!("member:{path}"),
+        _ => format!("member:{source}:{path}"),
     }
 }
 

@@ -53,6 +53,7 @@ pub struct Meter<'a> {
     held: Cell<u64>,
     nested: Cell<u64>,
     until_check: Cell<u64>,
+    short: Cell<bool>,
 }
 
 /// The time is looked at every so many bytes.
@@ -62,7 +63,7 @@ impl<'a> Meter<'a> {
     /// With `room` bytes for the windows of decompressors.
     pub fn new(limits: &'a Limits, deadline: Deadline, room: u64) -> Meter<'a> {
         let (held, nested, until_check) = (Cell::new(0), Cell::new(0), Cell::new(CHECK));
-        Meter { limits, deadline, room, held, nested, until_check }
+        Meter { limits, deadline, room, held, nested, until_check, short: Cell::new(false) }
     }
 
     /// Whether the time is over.
@@ -80,10 +81,16 @@ impl<'a> Meter<'a> {
         self.on_time()
     }
 
+    /// Whether a window did not fit.
+    pub fn is_short(&self) -> bool {
+        self.short.get()
+    }
+
     /// Takes `window` bytes, or says how much memory would do.
     fn hold(&self, window: u64) -> Result<(), Fault> {
         let held = self.held.get().saturating_add(window);
         if held > self.room {
+            self.short.set(true);
             let needed = self.limits.memory.saturating_add(held - self.room);
             return Err(Fault::Limit(Bound::Memory(needed)));
         }

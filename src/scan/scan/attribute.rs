@@ -25,10 +25,19 @@ pub struct Terms<'a> {
     pub keep: &'a Keep,
     /// The bounds.
     pub limits: &'a Limits,
-    /// The layers of the base image that was named, and its name.
-    pub base: Option<(&'a str, &'a [String])>,
+    /// Base images: the one that was named, or that an annotation names.
+    pub base: &'a dyn Fn(&Asked, &Planned) -> Option<&'a Base>,
     /// Paths that are not reported.
     pub excluded: &'a dyn Fn(&[u8]) -> bool,
+}
+
+/// A base image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Its name.
+    pub name: String,
+    /// The digests of its unpacked layers, for each of its platforms.
+    pub stacks: Vec<Vec<String>>,
 }
 
 /// What was asked for.
@@ -48,7 +57,10 @@ pub fn attribute(collected: &Collected, asked: &[Asked], terms: &Terms<'_>) -> V
         for (_, image) in collected.images.iter().filter(|(source, _)| *source == number) {
             any = true;
             reports.push(match image {
-                Ok(planned) => Image { collected, terms, planned }.report(asked),
+                Ok(planned) => {
+                    let base = (terms.base)(asked, planned);
+                    Image { collected, terms, planned, base }.report(asked)
+                }
                 Err(trouble) => failed(asked, trouble.clone()),
             });
         }
@@ -81,13 +93,14 @@ fn failed(asked: &Asked, trouble: Trouble) -> ImageReport {
     }
 }
 
-struct Image<'a> {
+struct Image<'a, 't> {
     collected: &'a Collected,
-    terms: &'a Terms<'a>,
+    terms: &'a Terms<'t>,
     planned: &'a Planned,
+    base: Option<&'a Base>,
 }
 
-impl<'a> Image<'a> {
+impl<'a> Image<'a, '_> {
     fn blob(&self, key: Option<&String>) -> Option<&'a Blob> {
         self.collected.blobs.get(key?)
     }
@@ -155,17 +168,20 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// How many layers are those of the base that was named: all of its layers, or none.
+    /// How many layers are those of the base: all of its layers, or none.
     fn base_layers(&self) -> usize {
-        let Some((_, base)) = self.terms.base else { return 0 };
-        let own = self.planned.layers.iter().map(|layer| self.diff_id(layer));
-        let same = own.zip(base).filter(|(own, base)| *own == Some(base.as_str())).count();
-        if same == base.len() && !base.is_empty() { same } else { 0 }
+        let own: Vec<Option<&str>> =
+            self.planned.layers.iter().map(|layer| self.diff_id(layer)).collect();
+        let is_below = |stack: &&Vec<String>| {
+            stack.len() <= own.len() && stack.iter().zip(&own).all(|(b, o)| *o == Some(b.as_str()))
+        };
+        let stacks = self.base.into_iter().flat_map(|base| &base.stacks);
+        stacks.filter(is_below).map(Vec::len).max().unwrap_or(0)
     }
 
     fn base_name(&self, base: usize) -> Option<String> {
-        match self.terms.base {
-            Some((name, _)) if base > 0 => Some(name.to_owned()),
+        match self.base {
+            Some(known) if base > 0 => Some(known.name.clone()),
             _ => self.planned.base.as_ref().map(|(name, _)| name.clone()),
         }
     }
@@ -191,10 +207,10 @@ impl<'a> Image<'a> {
                 size: passage.map_or(layer.size.unwrap_or(0), |passage| passage.size),
                 unpacked: passage.map_or(0, |passage| passage.unpacked),
                 instruction: layer.instruction.as_deref().map(|text| made.redactor.text(text)),
-                origin: match self.terms.base {
-                    Some(_) if at < base => Origin::Base,
-                    Some(_) if base > 0 => Origin::Own,
-                    _ => Origin::Unknown,
+                origin: match base {
+                    0 => Origin::Unknown,
+                    base if at < base => Origin::Base,
+                    _ => Origin::Own,
                 },
             }
         });

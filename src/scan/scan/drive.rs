@@ -48,6 +48,10 @@ pub struct Drive<'a> {
     pub jobs: usize,
     /// Memory for the windows of each thread.
     pub room: u64,
+    /// Memory for the windows of one thread that has it all to itself.
+    pub whole_room: u64,
+    /// Only documents are read, and not looked at.
+    pub plan_only: bool,
     /// Blobs that were read before, or that nobody can read.
     pub known: Mutex<BTreeSet<String>>,
     /// Who is told.
@@ -63,7 +67,7 @@ impl Drive<'_> {
                 Ok(archive) => Store::Archive(archive),
                 Err(error) => return self.failed(number, &Fault::from(error)),
             },
-            Source::Stream(file) => Store::Kept(streamed::pass(self, &file)),
+            Source::Stream(file) => Store::Kept(streamed::pass(self, number, &file)),
             Source::Tree(file) => return self.tree(number, &file),
         };
         self.planned(number, &store);
@@ -95,7 +99,7 @@ impl Drive<'_> {
     /// Reads the blobs that the documents of a store name.
     fn planned(&self, number: usize, store: &Store<'_>) {
         let mut show = |key: &str, shown: &Shown<'_>| self.document(key, shown);
-        let plan = Planner::new(store, self.limits, self.wanted, &mut show).plan();
+        let plan = Planner::new(number, store, self.limits, self.wanted, &mut show).plan();
         let plan = match plan {
             Ok(plan) => plan,
             Err(trouble) => return (self.tell)(Message::Failed { source: number, trouble }),
@@ -103,7 +107,9 @@ impl Drive<'_> {
         for planned in plan.images {
             (self.tell)(Message::Image { source: number, planned: Box::new(planned) });
         }
-        self.tasks(store, plan.tasks);
+        if !self.plan_only {
+            self.tasks(store, plan.tasks);
+        }
     }
 
     fn failed(&self, source: usize, fault: &Fault) {
@@ -121,7 +127,7 @@ impl Drive<'_> {
     }
 
     fn document(&self, key: &str, shown: &Shown<'_>) {
-        if self.is_new(key) {
+        if !self.plan_only && self.is_new(key) {
             self.with_look(key, |look| {
                 let fault = config::look_at(look, shown).err();
                 let faults = fault.map(|fault| (SkipReason::Io, Some(fault.to_string())));
@@ -140,9 +146,12 @@ impl Drive<'_> {
         };
         tasks.sort_by_cached_key(|task| std::cmp::Reverse(size(task)));
         let next = AtomicUsize::new(0);
+        let heavy = Mutex::new(Vec::new());
         let work = || {
             while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.task(store, task);
+                if !self.task(store, task, self.room) {
+                    heavy.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+                }
             }
         };
         std::thread::scope(|scope| {
@@ -151,11 +160,19 @@ impl Drive<'_> {
             }
             work();
         });
+        // What did not fit beside others is read again, alone.
+        for task in heavy.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.task(store, task, self.whole_room);
+        }
     }
 
-    fn task(&self, store: &Store<'_>, task: &Task) {
-        self.with_look(&task.key, |look| match open(store, &task.name) {
-            Ok(opened) => layer::pass(look, opened, &task.expected),
+    /// Whether it was read, or has to be read again with more memory.
+    fn task(&self, store: &Store<'_>, task: &Task, room: u64) -> bool {
+        self.with_room(&task.key, room, |look| match open(store, &task.name) {
+            Ok(opened) => {
+                let told = Told { reader: opened, tell: self.tell, count: 0 };
+                layer::pass(look, told, &task.expected)
+            }
             Err(fault) => {
                 let reason = match fault {
                     Fault::Io(_) => SkipReason::Io,
@@ -164,20 +181,50 @@ impl Drive<'_> {
                 let faults = vec![(reason, Some(fault.to_string()))];
                 Passage { faults, ..Passage::default() }
             }
-        });
+        })
     }
 
     /// Looks at one blob and tells of it.
     pub(super) fn with_look(&self, key: &str, look_at: impl FnOnce(&Look<'_>) -> Passage) {
+        let _ = self.with_room(key, self.whole_room, look_at);
+    }
+
+    /// Whether the memory did, or there is no more.
+    fn with_room(&self, key: &str, room: u64, look_at: impl FnOnce(&Look<'_>) -> Passage) -> bool {
         let key = || key.to_owned();
         (self.tell)(Message::Begin { key: key() });
         let mut emit = |event| (self.tell)(Message::Event { key: key(), event });
-        let meter = Meter::new(self.limits, self.deadline, self.room);
+        let meter = Meter::new(self.limits, self.deadline, room);
         let outbox = Outbox::new(self.limits, &mut emit);
         let look = Look { detector: self.detector, meter: &meter, outbox: &outbox };
         let mut passage = look_at(&look);
+        if meter.is_short() && room < self.whole_room {
+            return false;
+        }
         passage.counts = outbox.counts();
         (self.tell)(Message::End { key: key(), passage: Box::new(passage) });
+        true
+    }
+}
+
+/// Tells of the bytes that are read.
+struct Told<'a, R> {
+    reader: R,
+    tell: Tell<'a>,
+    count: u64,
+}
+
+/// It is told after so many bytes.
+const STEP: u64 = 4 << 20;
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.count += count as u64;
+        if self.count >= STEP || count == 0 {
+            (self.tell)(Message::Progress(std::mem::take(&mut self.count)));
+        }
+        Ok(count)
     }
 }
 

@@ -48,8 +48,8 @@ fn tend(orders: &Channel, child: &impl Fn(&Channel) -> i32) -> i32 {
             return 1;
         }
         // Those that ended.
-        while matches!(rustix::process::waitpid(None::<Pid>, WaitOptions::NOHANG), Ok(Some(_))) {}
+        while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
     }
-    while matches!(rustix::process::waitpid(None::<Pid>, WaitOptions::empty()), Ok(Some(_))) {}
+    while matches!(rustix::process::wait(WaitOptions::empty()), Ok(Some(_))) {}
     0
 }

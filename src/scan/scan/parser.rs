@@ -57,6 +57,8 @@ pub struct Order {
     pub known: Vec<String>,
     /// On one thread, to see which blob it is that ends the process.
     pub alone: bool,
+    /// Documents only: which images there are, and which layers they have.
+    pub plan_only: bool,
 }
 
 const SHAPES: [Shape; 5] = [Shape::Archive, Shape::Stream, Shape::Named, Shape::Tree, Shape::Over];
@@ -74,6 +76,7 @@ impl Order {
             out.bytes(key.as_bytes());
         }
         out.number(self.alone.into());
+        out.number(self.plan_only.into());
         out.0
     }
 
@@ -88,6 +91,7 @@ impl Order {
             order.known.push(input.text()?);
         }
         order.alone = input.number()? != 0;
+        order.plan_only = input.number()? != 0;
         Ok(order)
     }
 }
@@ -158,7 +162,7 @@ pub fn live(channel: &Channel, setup: &Setup) -> i32 {
     line.tell(&Message::Lacking(lacking.iter().map(|lock| lock.text().to_owned()).collect()));
     let jobs = if order.alone { 1 } else { setup.jobs };
     let tell = |message: Message| line.tell(&message);
-    let (jobs, room) = share(setup.limits.memory, jobs);
+    let (jobs, room, whole_room) = share(setup.limits.memory, jobs);
     let drive = Drive {
         detector: &detector,
         limits: &setup.limits,
@@ -166,6 +170,8 @@ pub fn live(channel: &Channel, setup: &Setup) -> i32 {
         wanted: &setup.wanted,
         jobs,
         room,
+        whole_room,
+        plan_only: order.plan_only,
         known: Mutex::new(order.known.into_iter().collect::<BTreeSet<_>>()),
         tell: &tell,
     };
@@ -191,12 +197,12 @@ const THREAD: u64 = 2 << 20;
 /// Fewer bytes for windows than this are no use: the largest window of an ordinary zstd layer.
 const WINDOWS: u64 = 8 << 20;
 
-/// How many threads, and how much memory for the windows of each: what the program and its rules
+/// How many threads, how much memory for the windows of each, and of one that is alone: what the program and its rules
 /// need is subtracted first.
-fn share(memory: u64, jobs: usize) -> (usize, u64) {
+fn share(memory: u64, jobs: usize) -> (usize, u64, u64) {
     let free = memory.saturating_sub(OUTSIDE).max(WINDOWS + THREAD);
     let jobs = (jobs as u64).clamp(1, free / (WINDOWS + THREAD));
-    (usize::try_from(jobs).unwrap_or(1), free / jobs - THREAD)
+    (usize::try_from(jobs).unwrap_or(1), free / jobs - THREAD, free - THREAD)
 }
 
 /// The way to the process that opens.

@@ -17,15 +17,16 @@ pub type Open<'a> = &'a mut dyn FnMut(usize, &Name) -> io::Result<Handed>;
 /// Parsers that may crash in one run. Each crash costs one blob.
 const MOST_CRASHES: u32 = 100;
 
-/// Reads all sources.
+/// Reads all sources, or only their documents.
 pub fn read(
     nursery: &Nursery,
     shapes: &[Shape],
+    plan_only: bool,
     open: Open<'_>,
     watch: &mut dyn FnMut(&Collected),
 ) -> io::Result<Collected> {
     let mut collected = Collected::default();
-    let mut order = Order { sources: shapes.to_vec(), ..Order::default() };
+    let mut order = Order { sources: shapes.to_vec(), plan_only, ..Order::default() };
     for _ in 0..MOST_CRASHES {
         one(nursery, &order, open, &mut collected, watch)?;
         if collected.done {
@@ -114,4 +115,61 @@ fn after_crash(collected: &mut Collected, order: &mut Order) {
     }
     let read = collected.blobs.iter().filter(|(_, blob)| blob.passage.is_some() || blob.crashed);
     order.known = read.map(|(key, _)| key.clone()).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::image::layer::Passage;
+    use crate::scan::scan::message::Message;
+
+    fn after(messages: Vec<Message>, sources: &[Shape]) -> (Collected, Order) {
+        let mut collected = Collected::default();
+        for message in messages {
+            collected.take(message);
+        }
+        let mut order = Order { sources: sources.to_vec(), ..Order::default() };
+        after_crash(&mut collected, &mut order);
+        (collected, order)
+    }
+
+    fn begin(key: &str) -> Message {
+        Message::Begin { key: key.to_owned() }
+    }
+
+    fn end(key: &str) -> Message {
+        Message::End { key: key.to_owned(), passage: Box::<Passage>::default() }
+    }
+
+    #[test]
+    fn the_only_blob_that_was_open_has_crashed_and_is_not_read_again() {
+        let (collected, order) = after(vec![begin("a"), end("a"), begin("b")], &[Shape::Archive]);
+        assert!(collected.blobs["b"].crashed && !collected.blobs["a"].crashed);
+        assert_eq!((order.known, order.alone), (vec!["a".to_owned(), "b".to_owned()], true));
+        assert_eq!(order.sources, [Shape::Archive]);
+    }
+
+    #[test]
+    fn of_several_open_blobs_none_is_blamed_and_the_next_parser_reads_them_alone() {
+        let (collected, order) = after(vec![begin("a"), begin("b")], &[Shape::Archive]);
+        assert!(collected.blobs.values().all(|blob| !blob.crashed));
+        assert!(order.known.is_empty() && order.alone);
+    }
+
+    #[test]
+    fn a_crash_over_documents_costs_the_source_and_no_other() {
+        let messages = vec![
+            Message::Image { source: 0, planned: Box::default() },
+            Message::Over { source: 0 },
+        ];
+        let (collected, order) = after(messages, &[Shape::Archive, Shape::Named, Shape::Named]);
+        assert_eq!(order.sources, [Shape::Over, Shape::Over, Shape::Named]);
+        assert_eq!(collected.images.len(), 1);
+    }
+
+    #[test]
+    fn a_stream_can_t_be_read_again() {
+        let (_, order) = after(vec![begin("a")], &[Shape::Stream, Shape::Archive]);
+        assert_eq!(order.sources, [Shape::Over, Shape::Archive]);
+    }
 }

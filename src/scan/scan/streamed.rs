@@ -21,8 +21,8 @@ const ROOM: usize = 64 << 10;
 const MOST_KEPT: usize = 8 << 20;
 
 /// Reads to the end of the archive.
-pub fn pass(drive: &Drive<'_>, file: &File) -> Kept {
-    let mut visit = Streamed { drive, kept: Kept::default(), bytes: 0 };
+pub fn pass(drive: &Drive<'_>, source: usize, file: &File) -> Kept {
+    let mut visit = Streamed { drive, source, kept: Kept::default(), bytes: 0 };
     let mut stored = Input::new(file, ROOM);
     let limits = drive.limits;
     let packing = stored.peek(64).ok().and_then(Packing::of);
@@ -42,6 +42,7 @@ pub fn pass(drive: &Drive<'_>, file: &File) -> Kept {
 
 struct Streamed<'a, 'b> {
     drive: &'a Drive<'b>,
+    source: usize,
     kept: Kept,
     bytes: usize,
 }
@@ -75,8 +76,8 @@ impl Visit for Streamed<'_, '_> {
                 self.bytes += bytes.len();
                 self.kept.documents.insert(path, bytes);
             }
-            MemberKind::File if member.size > 0 => {
-                let key = blob_key(&path);
+            MemberKind::File if member.size > 0 && !self.drive.plan_only => {
+                let key = blob_key(self.source, &path);
                 if self.drive.is_new(&key) {
                     let digest = key.starts_with("sha256:").then(|| key.clone());
                     let expected = Expected { digest, ..Expected::default() };
