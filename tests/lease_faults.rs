@@ -405,3 +405,30 @@ fn a_store_that_nothing_came_from_until_now_needs_a_restart() {
     let _agent = place.run();
     eventually("both are there", || place.text("b") == "1");
 }
+
+#[test]
+fn a_live_check_makes_nothing_whatever_the_path_looks_like() {
+    let stage = Stage::new();
+    stage.role("orders", "1h");
+    // It could not give anything back.
+    stage.bao.policy("reader", &[("database/creds/*", &["read"])]);
+    let login = stage.given(&["reader"]);
+    let db = "  db: { from: \"vault:database/creds/orders\", lease: false }\n";
+    stage.config(login, &format!("secrets:\n{db}files:\n{DB_FILE}"));
+    exits(&stage.place.sidekey(&["check", "--live"]), 0);
+    assert!(stage.postgres.users().is_empty());
+    stage.bao.policy("reader", &[("database/creds/other", &["read"])]);
+    exits(&stage.place.sidekey(&["check", "--live"]), 77);
+}
+
+#[test]
+fn a_lease_of_which_nothing_was_printed_is_not_kept() {
+    let stage = Stage::new();
+    stage.role("orders", "1h");
+    let login = stage.approle(&json!({ "token_ttl": "1h" }));
+    stage.config(login, &format!("secrets:\n{DB}files:\n{DB_FILE}"));
+    exits(&stage.place.sidekey(&["get", "--keep-lease", "db.no"]), 65);
+    eventually("it is given back", || stage.postgres.users().is_empty() && stage.logins() == 0);
+    exits(&stage.place.sidekey(&["get", "--keep-lease", "db.username"]), 0);
+    assert_eq!((stage.postgres.users().len(), stage.logins()), (1, 1));
+}

@@ -94,8 +94,9 @@ fn show_text(source: &Source, parsed: &Parsed, failures: &[Report], live: bool) 
 /// whether it would be.
 async fn try_out(store: &Store, secret: &SecretConfig) -> Result<(), Report> {
     let (from, now) = (&secret.from, rotate::now().0);
-    if secret.leased || !secret.with.is_empty() {
-        let writes = !secret.with.is_empty();
+    let writes = !secret.with.is_empty();
+    let makes = store.makes(from, now).await.map_err(|error| error.report())?;
+    if secret.leased || writes || makes {
         return store.may(from, writes, now).await.map_err(|error| error.report());
     }
     let wanted = Wanted { engine: secret.engine, ..Wanted::plain(from, &secret.with, now) };

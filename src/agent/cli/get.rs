@@ -92,19 +92,22 @@ fn fetch(config: &Config, args: &GetArgs) -> Result<SecretBytes, Report> {
         let wanted = Wanted { engine: *engine, files: &files, leases: true, ..plain };
         let fetched = tokio::time::timeout(config.init_within, store.fetch(wanted)).await;
         let fetched = fetched.map(|fetched| fetched.map(|fetched| fetched.answer));
-        let lease = match &fetched {
-            Ok(Ok(Answer::Moved(secret))) => secret.lease.as_ref(),
-            _ => None,
-        };
-        if let Some(lease) = lease {
-            complain(&of_a_lease(text, lease, args.keep_lease));
-        }
-        leave(store, lease.filter(|_| !args.keep_lease), lease.is_some()).await;
-        match fetched {
-            Ok(Ok(Answer::Moved(secret))) => bytes_at(&secret, field, text),
-            Ok(Ok(Answer::Unmoved)) => {
-                Err(Report::new(Reason::Bug, "no value", "the store gave none"))
+        let fetched = match fetched {
+            Ok(Ok(Answer::Moved(secret))) => {
+                let bytes = bytes_at(&secret, field, text);
+                // What is not printed is of no use to anybody.
+                let keeps = args.keep_lease && bytes.is_ok();
+                if let Some(lease) = &secret.lease {
+                    complain(&of_a_lease(text, lease, keeps));
+                }
+                leave(store, secret.lease.as_ref(), keeps).await;
+                return bytes;
             }
+            other => other,
+        };
+        leave(store, None, false).await;
+        match fetched {
+            Ok(Ok(_)) => Err(Report::new(Reason::Bug, "no value", "the store gave none")),
             Ok(Err(error)) => Err(error.report()),
             Err(_) => Err(Report::new(
                 Reason::DeadlineOver,
@@ -117,14 +120,13 @@ fn fetch(config: &Config, args: &GetArgs) -> Result<SecretBytes, Report> {
 }
 
 /// Gives back the lease and the login, unless the lease is kept: it hangs on the login.
-async fn leave(store: &Store, lease: Option<&Lease>, leased: bool) {
-    if let Some(lease) = lease
-        && !store.session_is_ours()
-    {
+async fn leave(store: &Store, lease: Option<&Lease>, keeps: bool) {
+    if store.session_is_ours() {
+        if lease.is_none() || !keeps {
+            store.logout().await;
+        }
+    } else if let Some(lease) = lease.filter(|_| !keeps) {
         let _ = store.revoke(lease).await;
-    }
-    if store.session_is_ours() && (lease.is_some() || !leased) {
-        store.logout().await;
     }
 }
 

@@ -132,6 +132,11 @@ impl Pipeline {
                         Ok(fetched) => self.note_answer(&secret, fetched, now),
                         Err(error) => self.note_failure(&secret, &error, now),
                     }
+                    if let Some(tracked) = self.secrets.get_mut(&secret)
+                        && std::mem::take(&mut tracked.outdated)
+                    {
+                        tracked.due = Some(now);
+                    }
                 } else if let Ok(Fetched { answer: Answer::Moved(value), .. }) = result {
                     self.hold(&secret, &store, Rc::new(value), now);
                 }

@@ -61,8 +61,9 @@ impl Pipeline {
         self.look_at_given(now);
         for tracked in self.secrets.values_mut() {
             let moved = tracked.doors.iter_mut().map(|(_, door, stamped)| stamped.moved(door));
-            if moved.fold(false, |any, moved| any | moved) && !tracked.asked {
-                tracked.due = Some(now);
+            if moved.fold(false, |any, moved| any | moved) {
+                tracked.outdated = tracked.asked;
+                tracked.due = Some(now).filter(|_| !tracked.asked);
             }
         }
         if let Some(source) = &mut self.source

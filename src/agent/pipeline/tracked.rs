@@ -48,6 +48,8 @@ pub(super) struct Tracked {
     pub due: Option<Timestamp>,
     /// Whether a request is out.
     pub asked: bool,
+    /// Whether one of its parameters' files changed since that request left.
+    pub outdated: bool,
     /// What is wrong.
     pub failure: Option<Failure>,
     /// How long to wait after a failure.
@@ -76,6 +78,7 @@ impl Tracked {
             planned: None,
             due: Some(now),
             asked: false,
+            outdated: false,
             failure: None,
             backoff: Backoff::default(),
             went_back: WentBack::default(),

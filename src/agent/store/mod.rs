@@ -200,6 +200,16 @@ impl Store {
         }
     }
 
+    /// Whether a read of a secret may make something instead of showing what is there.
+    pub async fn makes(&self, from: &SecretRef, now: Duration) -> Result<bool, StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.makes(from, now).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(false),
+        }
+    }
+
     /// Asks for more time for a lease.
     pub async fn renew(&self, lease: &Lease) -> Result<Granted, StoreError> {
         match *self {

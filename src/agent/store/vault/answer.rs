@@ -243,6 +243,17 @@ impl Reply {
         versioned.then_some(mount.path)
     }
 
+    /// The kind of engine at a path, by an answer of `sys/internal/ui/mounts/`.
+    pub(super) fn engine_kind(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Mount {
+            r#type: String,
+        }
+        let data = self.envelope().ok()?.data?;
+        let mount: Mount = serde_json::from_str(data.get()).ok()?;
+        Some(mount.r#type)
+    }
+
     /// What a status that is no success means. `None`: 401 and 403, which the caller judges.
     pub(super) fn refusal(&self) -> Option<Fault> {
         let envelope = self.envelope().unwrap_or_default();

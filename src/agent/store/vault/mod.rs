@@ -146,6 +146,12 @@ impl VaultStore {
         self.judged(&from.path, outcome)
     }
 
+    /// Whether a read of a secret may make something instead of showing what is there.
+    pub async fn makes(&self, from: &SecretRef, now: Duration) -> Result<bool, VaultError> {
+        let outcome = self.makes_at(&from.path, now).await;
+        self.judged(&from.path, outcome)
+    }
+
     /// Notes whether the store is sealed, and says whose request failed.
     fn judged<T>(&self, path: &str, outcome: Result<T, Fault>) -> Result<T, VaultError> {
         if let Err(Fault::Sealed) = &outcome {

@@ -18,6 +18,10 @@ use crate::secret::{FieldPath, Lease, Secret, SecretBytes, SecretValue, Version}
 /// Waits between tries while a server is behind (catalogue row 11): ten times, 3.7 s together.
 const CATCH_UP: [u64; 10] = [50, 100, 200, 350, 500, 500, 500, 500, 500, 500];
 
+/// Engines whose reads only show what is there.
+const SHOWING: [&str; 8] =
+    ["kv", "generic", "cubbyhole", "pki", "transit", "ssh", "identity", "system"];
+
 /// What a read needs to know.
 struct Ask<'a> {
     path: &'a str,
@@ -221,6 +225,18 @@ impl VaultStore {
         let revoked = by_name || (!live.is_given() && self.revoke_session(live).await);
         self.leased.borrow_mut().insert(path.to_owned(), revoked);
         Fault::LeaseUnexpected { revoked }
+    }
+
+    /// Whether a read may make something, by the engine at the path. Where the store does not say,
+    /// it may not.
+    pub(super) async fn makes_at(&self, path: &str, now: Duration) -> Result<bool, Fault> {
+        self.renew_trust(now)?;
+        let live = self.session(now).await?;
+        let probe = format!("sys/internal/ui/mounts/{path}");
+        let reply = self.call(Read { path: &probe, version: None }, Some(live.token())).await?;
+        let kind = reply.engine_kind().filter(|_| reply.status == 200);
+        let shows = path.split('/').any(|part| part.starts_with("static-"));
+        Ok(!shows && kind.is_some_and(|kind| !SHOWING.contains(&kind.as_str())))
     }
 
     /// Asks for our capabilities on a path instead of using them.
