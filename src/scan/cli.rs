@@ -8,6 +8,7 @@ mod glob;
 mod known;
 mod open;
 mod progress;
+mod rules;
 mod run;
 mod setup;
 
@@ -40,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let terminal = out.is_terminal();
     let done = match arguments.command {
         Some(Command::Explain(args)) => explain::run(&args, &mut out),
+        Some(Command::Rules(command)) => rules::run(&command, &mut out),
         Some(Command::Scan(args)) => run::scan(&args, terminal, &mut out, &mut err),
         None => run::scan(&arguments.scan, terminal, &mut out, &mut err),
     };

@@ -36,6 +36,28 @@ pub enum Command {
     Scan(Box<Scan>),
     /// Tells one finding of a JSON report in full: every place, and what to do.
     Explain(Explain),
+    /// Lists the rules, shows one, or tests a file of rules by its examples.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// What to do with rules.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RulesCommand {
+    /// Every rule with its severity.
+    List,
+    /// What a rule finds, what that grants, and how to revoke it.
+    Show {
+        /// The name of the rule.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Runs the examples of a file of rules.
+    Test {
+        /// The file, in TOML.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// One finding.

@@ -11,6 +11,7 @@ mod class;
 mod credible;
 mod decode;
 mod detector;
+mod examples;
 mod gate;
 mod jwt;
 mod keyed;
