@@ -58,7 +58,8 @@ pub(super) fn credible(
         Ground::Source => found.quoted && look.is_strong(promise),
         Ground::Shown => look.is_strong(promise),
     };
-    let shown = ground == Ground::Shown || is_for_show(scene.path);
+    let shown = ground == Ground::Shown
+        || is_for_show(scene.path) && (ground != Ground::Firm || has_show_name(scene.path));
     believed.then_some(if shown { Confidence::Possible } else { Confidence::Likely })
 }
 
@@ -82,12 +83,18 @@ fn ground(scene: &Scene<'_>, found: &Assignment) -> Option<Ground> {
 fn is_firm(path: &[u8]) -> bool {
     const ENDS: &str = "\
         .env .ini .properties .cnf .conf .cfg .tfvars .npmrc .netrc .pypirc .pgpass .envrc .yml \
-        .yaml credentials .toml .secrets";
+        .yaml credentials .toml .secrets .config settings.xml .tfstate .plist .sh .bash .ps1 .bat .cmd .conf.d";
+    /// Documents that may hold anything, unless their name begins so.
+    const NAMED: &str =
+        "config settings appsettings secrets credentials database auth local.settings .docker";
     let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-    name.starts_with(b".env") || text::words(ENDS).any(|end| name.ends_with(end))
+    let is_json = name.ends_with(b".json") || name.ends_with(b".xml");
+    name.starts_with(b".env")
+        || text::words(ENDS).any(|end| name.ends_with(end))
+        || is_json && text::words(NAMED).any(|start| name.starts_with(start))
 }
 
-/// Examples and tests.
+/// Examples and tests: by a folder, or by the name.
 pub(super) fn is_for_show(path: &[u8]) -> bool {
     const DIRS: &str = "\
         test tests testing testdata test_data test-data spec specs __tests__ fixtures fixture \
@@ -95,19 +102,23 @@ pub(super) fn is_for_show(path: &[u8]) -> bool {
         benchmark benchmarks cookbook tutorial man unittests testsuite test_suite unit \
         integration locale locales i18n lang langs translations l10n nls messages schema schemas \
         typings unit_tests testutil testutils";
+    let lower = path.to_ascii_lowercase();
+    let mut folders = lower.rsplit(|&b| b == b'/').skip(1);
+    folders.any(|folder| text::listed(DIRS, folder)) || has_show_name(path)
+}
+
+/// The name says that it is an example or a test.
+fn has_show_name(path: &[u8]) -> bool {
+    // `^` is the beginning of the name, `$` its end.
     const PARTS: &str = "\
         $.example $.sample $.template $.tmpl $.tpl $-sample $_sample $-example $_example example. sample. _test. \
         test_^ test-^ vectors testvectors .test. .spec. _spec. conftest $.dist _tests. tests. schema locale^ i18n messages_^ $.in";
-    let lower = path.to_ascii_lowercase();
-    let mut pieces = lower.rsplit(|&b| b == b'/');
-    let name = pieces.next().unwrap_or_default();
-    let in_dir = pieces.any(|piece| text::listed(DIRS, piece));
-    let named = text::words(PARTS).any(|part| match part {
+    let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default().to_ascii_lowercase();
+    text::words(PARTS).any(|part| match part {
         [start @ .., b'^'] => name.starts_with(start),
         [b'$', end @ ..] => name.ends_with(end),
-        part => text::contains(name, part),
-    });
-    in_dir || named
+        part => text::contains(&name, part),
+    })
 }
 
 /// `password: password`, `DB_PASSWORD=db_password`.
@@ -183,11 +194,12 @@ impl Look {
         match promise {
             _ if self.blank || !self.ascii => false,
             Promise::Password => {
-                let mixed = self.kinds() >= 3 && self.digits > 0 && self.length >= 8;
-                mixed || self.length >= 12 && self.digits > 1 && self.strange > 0.35
+                let mixed = self.kinds() >= 3 || self.symbols > 0;
+                let hard = self.length >= 10 && self.strange > 0.3;
+                self.digits > 0 && self.length >= 8 && (mixed || hard)
             }
             Promise::Key => {
-                self.length >= 16 && self.digits > 1 && self.strange > 0.35 && self.entropy > 3.2
+                self.length >= 16 && self.digits > 1 && self.strange > 0.3 && self.entropy > 3.0
             }
         }
     }

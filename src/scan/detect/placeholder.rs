@@ -58,7 +58,7 @@ const NOTHING: &str = "\
     ignore ignored varchar char mypass mypwd passphrase passwort todo self this secretkey \
     secret_key privatekey md5 sha256 sha512 sha1 bcrypt scram-sha-256 keyring env file vault x \
     xxx yyy zzz changeit anonymous nopass nopassword nosecret fixme --- same see inherit manual \
-    1 0 abc abc123 blank (none) (unset) session jwt cookie oauth oauth2 ldap files compat systemd winbind sss nis 12345 1234 0000 12345678 123456789 1234567890";
+    1 0 abc abc123 blank (none) (unset) session jwt cookie oauth oauth2 ldap files compat systemd winbind sss nis 12345 1234 0000 12345678 123456789 1234567890 insta proxypass repopwd";
 
 /// A word that stands for no value at all.
 pub(super) fn is_nothing(value: &[u8]) -> bool {

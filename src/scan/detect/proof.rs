@@ -9,7 +9,7 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::GeneralPurposeConfig;
 use serde::Deserialize;
 
-use super::{pem, placeholder, text};
+use super::{known, pem, placeholder, text};
 use crate::scan::finding::Proof;
 
 /// Padding may be missing.
@@ -84,6 +84,8 @@ pub(super) fn check(check: Check, secret: &[u8]) -> Outcome {
 fn key_in(text: &[u8]) -> Outcome {
     let Some(start) = text::find(text, b"-----BEGIN ") else { return Outcome::Wrong };
     match pem::parse_at(text, start) {
+        // As a private key, it is told by the rule that knows the published ones.
+        Some(key) if key.public.is_some_and(|hash| known::is_known(&hash)) => Outcome::Wrong,
         Some(key) => {
             let public = key.fingerprint().map(Proof::PublicKey);
             Outcome::Proved([Proof::KeyParses].into_iter().chain(public).collect())
