@@ -254,6 +254,8 @@ mod the_application {
             agent.kill();
         }
         assert!(pod.app.users().len() >= 2, "{:?}", pod.app.users());
+        // What was made is written down before anything else: at most one can be lost by a kill.
+        assert!(pod.postgres.made().len() <= 3, "{:?}", pod.postgres.made());
     }
 
     #[test]
