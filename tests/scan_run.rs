@@ -179,11 +179,41 @@ fn reports_are_their_owners_and_several_can_be_written() {
 }
 
 #[test]
-fn excluded_paths_are_not_reported() {
+fn excluded_paths_are_listed_and_do_not_count() {
     let scratch = Scratch::new();
     let path = scratch.write("a.tar", &secret_image().0);
-    assert_eq!(scan(&path, &["--exclude", "a/**"]).code, 0);
+    let config = scratch.write("scan.toml", b"exclude = [\"a/**\"]\n");
+    let config = format!("--config={}", config.display());
+    for option in ["--exclude=a/**", &config] {
+        let said = scan(&path, &[option]);
+        assert_eq!(said.code, 0, "{option}: {}", said.err);
+        assert_eq!(said.findings()[0]["suppressed"]["by"], json!("config"));
+    }
     assert_eq!(scan(&path, &["--exclude", "b/**"]).code, 1);
+    let wrong = scratch.write("wrong.toml", b"\nexclud = []\n");
+    let said = scan(&path, &[&format!("--config={}", wrong.display())]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("line 2"), "{}", said.err);
+}
+
+#[test]
+fn rules_of_ones_own_find_what_they_say() {
+    let scratch = Scratch::new();
+    let rules = "[[provider]]\nname = \"Own\"\nfamily = \"own\"\ngrants = \"Opens the door.\"\n\
+        revoke = \"Change the lock.\"\n[[provider.rule]]\nid = \"own-door\"\ntitle = \"door code\"\n\
+        severity = \"high\"\nprefix = [\"door_\"]\npattern = '[0-9a-f]{16}'\n\
+        examples = [\"door_0123456789abcdef\"]\n";
+    scratch.write("own.toml", rules.as_bytes());
+    let config = scratch.write("scan.toml", b"rules = [\"own.toml\"]\nonly = [\"own-door\"]\n");
+    let image = Image::with_file("a", "x = door_9c41e07ab35d82f6\n").docker_old(Packed::Plain);
+    let path = scratch.write("a.tar", &image);
+    let said = scan(&path, &[&format!("--config={}", config.display())]);
+    assert_eq!(
+        (secrets(&said), said.code),
+        (vec!["door_9c41e07ab35d82f6".to_owned()], 1),
+        "{}",
+        said.err
+    );
 }
 
 fn children(pid: u32) -> Vec<u32> {

@@ -2,6 +2,7 @@
 
 mod args;
 mod base;
+mod config;
 mod error;
 mod explain;
 mod glob;

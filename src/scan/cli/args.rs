@@ -107,6 +107,11 @@ pub struct Scan {
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
 
+    /// More rules, and paths that do not count: a TOML file with the lists `rules` (files beside
+    /// it), `exclude`, `only` and `skip`.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Findings this bad or worse are exit code 1.
     #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = word::<Severity>)]
     pub fail_on: Severity,
@@ -147,7 +152,8 @@ pub struct Scan {
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub skip: Vec<String>,
 
-    /// Not these paths in a layer: `*` within a name, `**` across directories.
+    /// What is found in these paths of a layer does not count: `*` within a name, `**` across
+    /// directories.
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Scan;
 use super::base::Bases;
+use super::config;
 use super::error::Failure;
 use super::known;
 use super::open::{self, Opened};
@@ -35,7 +36,8 @@ pub fn scan(
     let outputs = setup::outputs(args)?;
     let baseline = args.baseline.as_deref().map(known::read).transpose()?;
     let prints = setup::fingerprints(args)?;
-    let setup = setup::setup(args)?;
+    let config = args.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
+    let setup = setup::setup(args, &config)?;
     // Before anything is opened and any thread is started.
     index::prepare();
     let nursery = Nursery::start(|channel| parser::live(channel, &setup)).map_err(no_parser)?;
@@ -48,7 +50,7 @@ pub fn scan(
     let bases = Bases::find(args, &nursery, &collected, &images, &registries)?;
     nursery.close();
     let infos: Vec<RuleInfo> = setup.rules.rules.iter().map(|rule| rule.info.clone()).collect();
-    let globs = &args.exclude;
+    let globs: Vec<&String> = args.exclude.iter().chain(&config.exclude).collect();
     let terms = Terms {
         rules: &infos,
         prints: &prints,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use super::args::Scan;
+use super::config::Config;
 use super::error::Failure;
 use crate::scan::detect::{Pick, RuleSet};
 use crate::scan::finding::{Fingerprints, Gate, Keep, Tool};
@@ -16,16 +17,22 @@ use crate::scan::source::registry::{self, Options};
 use crate::secret::SecretBytes;
 
 /// What the processes that parse need to know.
-pub fn setup(args: &Scan) -> Result<Setup, Failure> {
-    let rules = RuleSet::built_in().map_err(|error| bad_rules(&error))?;
-    let pick = Pick { only: args.only.clone(), skip: args.skip.clone(), now: now() };
+pub fn setup(args: &Scan, config: &Config) -> Result<Setup, Failure> {
+    let mut rules = RuleSet::built_in().map_err(|error| bad_rules(&error))?;
+    for path in &config.rules {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let what = format!("can't read the rules `{}`", path.display());
+            Failure::new(what, error, "`rules` of the config names files beside it")
+        })?;
+        rules.add(&path.display().to_string(), &text).map_err(|error| bad_rules(&error))?;
+    }
+    let only = [&args.only[..], &config.only].concat();
+    let skip = [&args.skip[..], &config.skip].concat();
+    let pick = Pick { only, skip, now: now() };
     if let Some(id) = pick.only.iter().chain(&pick.skip).find(|id| rules.named(id).is_none()) {
         let why = format!("there is no rule `{id}`");
-        return Err(Failure::new(
-            "the rules can't be used",
-            why,
-            "`sidekey-scan rules list` names them",
-        ));
+        let hint = "`sidekey-scan rules list` names them";
+        return Err(Failure::new("the rules can't be used", why, hint));
     }
     let limits = limits(args);
     Ok(Setup {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::collect::{Blob, Collected};
 use crate::scan::finding::{
     Assembled, Coverage, Fingerprints, ImageReport, Introduced, Keep, LayerReport, Located, Origin,
-    Place, PlaceKind, RuleInfo, Skip, SkipReason, SourceKind, Trouble, assemble,
+    Place, PlaceKind, RuleInfo, Skip, SkipReason, SourceKind, Suppressed, SuppressedBy, Trouble,
+    assemble,
 };
 use crate::scan::image::index::Index;
 use crate::scan::image::outbox::Seen;
@@ -27,7 +28,7 @@ pub struct Terms<'a> {
     pub limits: &'a Limits,
     /// Base images: the one that was named, or that an annotation names.
     pub base: &'a dyn Fn(&Asked, &Planned) -> Option<&'a Base>,
-    /// Paths that are not reported.
+    /// Paths that do not count.
     pub excluded: &'a dyn Fn(&[u8]) -> bool,
 }
 
@@ -128,8 +129,17 @@ impl<'a> Image<'a, '_> {
             let seen = self.blob(Some(key)).into_iter().flat_map(|blob| &blob.seen);
             located.extend(seen.map(in_document));
         }
-        located.retain(|one| !one.place.path.as_deref().is_some_and(self.terms.excluded));
-        let made = assemble(located, self.terms.rules, self.terms.prints, self.terms.keep);
+        let mut made = assemble(located, self.terms.rules, self.terms.prints, self.terms.keep);
+        for finding in &mut made.findings {
+            let places = &finding.places;
+            if places.iter().all(|place| place.path.as_deref().is_some_and(self.terms.excluded)) {
+                finding.suppressed.get_or_insert(Suppressed {
+                    by: SuppressedBy::Config,
+                    reason: "every place is excluded".to_owned(),
+                    until: None,
+                });
+            }
+        }
         let coverage = self.coverage(&made);
         let error = planned.error.as_ref().map(|[what, why, hint]| Trouble {
             what: what.clone(),
