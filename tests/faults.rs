@@ -277,6 +277,39 @@ mod identity {
 mod time {
     use super::*;
 
+    /// How often a process gave up the processor so far.
+    fn wakes(pid: u32) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    // 1.
+    #[test]
+    fn an_agent_that_waits_for_its_store_sleeps() {
+        let server = Script::start(|request| {
+            if request.path.ends_with("/a") {
+                return Response::secret(&json!({ "v": "one" }));
+            }
+            Response::json(503, &[], &json!({ "errors": ["Vault is sealed"] }))
+        });
+        let place = Place::new();
+        place.write("token", "t");
+        place.config(&format!(
+            "stores:\n{}secrets:\n  a: {{ from: \"vault:kv/a\" }}\n  b: {{ from: \"vault:kv/b\" }}\n\
+             files:\n  a: {{ from: a.v }}\n  b: {{ from: b.v }}\n",
+            store("vault", &server.address())
+        ));
+        let agent = place.start();
+        eventually("the failure", || place.says("store_sealed"));
+        std::thread::sleep(Duration::from_secs(2));
+        let before = wakes(agent.pid());
+        std::thread::sleep(Duration::from_secs(3));
+        let woken = wakes(agent.pid()) - before;
+        assert!(woken < 300, "it woke up {woken} times in three seconds");
+        assert_eq!(place.generation(), None, "it has not begun");
+    }
+
     // 42.
     #[test]
     fn a_process_that_was_paused_asks_once_for_each_secret_and_rotates_once() {
