@@ -15,7 +15,7 @@ DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busy
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
-.PHONY: test build image bench bench-scan e2e fuzz lint deny docs features clean
+.PHONY: test build image bench bench-scan e2e rehearsal fuzz lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
@@ -68,7 +68,12 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
+	$(MAKE) rehearsal
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
+
+## Two hundred agents beside one OpenBao. What it prints is in benches/RESULTS.md.
+rehearsal: $(BAO)
+	$(CARGO) test --locked --features e2e --test rehearsal -- --nocapture
 
 ## Each fuzz target for a while, from the corpora that `make test` replays. Needs a nightly compiler and
 ## `cargo install cargo-fuzz`.

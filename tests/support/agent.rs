@@ -101,7 +101,7 @@ impl Place {
 
     /// The same for a command that starts `sidekey run` in its own way.
     pub fn run_as(&self, command: Command) -> Agent {
-        self.until_delivered(self.spawn(command))
+        self.until_delivered(self.start_as(command))
     }
 
     fn until_delivered(&self, agent: Agent) -> Agent {
@@ -117,10 +117,11 @@ impl Place {
 
     /// Starts `sidekey run` with a log in this format.
     pub fn start_logging(&self, format: &str) -> Agent {
-        self.spawn(self.command(&["run", "--log-format", format, "--log-level", "trace"]))
+        self.start_as(self.command(&["run", "--log-format", format, "--log-level", "trace"]))
     }
 
-    fn spawn(&self, mut command: Command) -> Agent {
+    /// Starts what starts `sidekey run` in its own way.
+    pub fn start_as(&self, mut command: Command) -> Agent {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
