@@ -41,13 +41,7 @@ pub(super) fn credible(
     let value = &data[found.value.clone()];
     let name = &data[found.name.clone()];
     let ground = ground(scene, found)?;
-    if value.len() > LONGEST
-        || placeholder::is_nothing(value)
-        || placeholder::is_made_up(value)
-        || placeholder::is_reference(value, found.quoted)
-        || repeats_name(name, value)
-        || value.iter().any(|&b| b < b' ' || b == 0x7f)
-    {
+    if value.len() > LONGEST || value.iter().any(|&b| b < b' ' || b == 0x7f) {
         return None;
     }
     let look = Look::at(value);
@@ -58,9 +52,18 @@ pub(super) fn credible(
         Ground::Source => found.quoted && look.is_strong(promise),
         Ground::Shown => look.is_strong(promise),
     };
+    // What is cheap to see comes first: most candidates are words.
+    if !believed
+        || placeholder::is_nothing(value)
+        || placeholder::is_made_up(value)
+        || placeholder::is_reference(value, found.quoted)
+        || repeats_name(name, value)
+    {
+        return None;
+    }
     let shown = ground == Ground::Shown
         || is_for_show(scene.path) && (ground != Ground::Firm || has_show_name(scene.path));
-    believed.then_some(if shown { Confidence::Possible } else { Confidence::Likely })
+    Some(if shown { Confidence::Possible } else { Confidence::Likely })
 }
 
 fn ground(scene: &Scene<'_>, found: &Assignment) -> Option<Ground> {
