@@ -29,8 +29,6 @@ pub(super) enum Check {
     /// The last six characters are the CRC-32 of what stands between the prefix and them, in
     /// base 62: GitHub, npm.
     Crc32,
-    /// An access key id of AWS says its account, in base 32.
-    AwsId,
     /// A digest in hexadecimal has the same length, and is none.
     NotHex,
     /// A private key in armour, with escaped line ends.
@@ -70,7 +68,6 @@ impl Outcome {
 pub(super) fn check(check: Check, secret: &[u8]) -> Outcome {
     match check {
         Check::Crc32 => Outcome::or_unproved(checksum::crc32_fits(secret), Proof::Checksum),
-        Check::AwsId => Outcome::Unproved,
         Check::NotHex if secret.iter().all(u8::is_ascii_hexdigit) => Outcome::Wrong,
         Check::NotHex => Outcome::Unproved,
         Check::Pem => key_in(secret),
