@@ -56,6 +56,7 @@ const DOORS: &[(&str, &str)] = &[
     ("agent/volume/", "the files"),
     ("agent/state", "what a restart needs"),
     ("agent/local", "the local store's commands"),
+    ("agent/pipeline/program.rs", "the environment of the command of `exec`"),
     ("agent/cli/get.rs", "its output is the secret"),
     (
         "scan/image/outbox.rs",

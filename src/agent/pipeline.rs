@@ -20,6 +20,7 @@ mod holds;
 mod hooks;
 mod keeper;
 mod leases;
+mod program;
 mod reload;
 mod report;
 mod rotation;
@@ -36,6 +37,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::agent::config::{Config, Then};
 use crate::agent::observe::{Event, Observe, log_report as say_error};
@@ -51,6 +53,7 @@ use fetch::{Request, Slot};
 use holds::Hold;
 use hooks::{Restart, Teller, Telling};
 use keeper::Keeper;
+pub use program::{NotStarted, Program, Runner, Variables};
 pub use reload::{ConfigSource, Reread};
 use rotation::Carrier;
 use tracked::Tracked;
@@ -73,15 +76,21 @@ pub struct Ending {
     pub exit: Exit,
     /// What is to be said about it.
     pub reports: Vec<Report>,
+    /// The exit code of the command that `exec` started.
+    pub code: Option<u8>,
+    /// The command that the process is to become.
+    pub command: Option<(Program, Variables)>,
 }
 
 impl Ending {
     fn done() -> Ending {
-        Ending { exit: Exit::Done, reports: Vec::new() }
+        Ending { exit: Exit::Done, reports: Vec::new(), code: None, command: None }
     }
 
-    fn failed(reports: Vec<Report>) -> Ending {
-        Ending { exit: Exit::of_all(reports.iter().map(|report| report.reason)), reports }
+    /// The end because of these failures.
+    pub fn failed(reports: Vec<Report>) -> Ending {
+        let exit = Exit::of_all(reports.iter().map(|report| report.reason));
+        Ending { exit, reports, ..Ending::done() }
     }
 }
 
@@ -93,6 +102,8 @@ pub struct Pipeline {
     groups: Vec<Group>,
     carriers: BTreeMap<VolumeName, Carrier>,
     tellers: Vec<Teller>,
+    /// The command of `exec`.
+    runner: Option<Runner>,
     /// What was made for us and is still good.
     holds: Vec<Hold>,
     /// What an earlier process or an earlier config may still show.
@@ -152,6 +163,14 @@ impl Signals {
     }
 }
 
+/// Where a command is run: the next signal for it, or about it.
+async fn next_signal(told: &mut Option<UnboundedReceiver<i32>>) -> Option<i32> {
+    match told {
+        Some(told) => told.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What somebody outside may ask for.
 enum Wish {
     End,
@@ -184,10 +203,14 @@ impl Pipeline {
         let mut requests: FuturesUnordered<Request> = FuturesUnordered::new();
         let mut tellings: FuturesUnordered<Telling> = FuturesUnordered::new();
         let mut restarts: FuturesUnordered<Restart> = FuturesUnordered::new();
-        let ending = loop {
+        let mut told = self.runner.as_mut().and_then(Runner::signals);
+        let mut ending = loop {
             let now = rotate::now();
             if let Some(ending) = self.advance(mode, begun, now) {
                 break ending;
+            }
+            if let Some(code) = self.tend_program(now) {
+                break Ending { code: Some(code), ..Ending::done() };
             }
             if mode == Mode::Once && self.is_delivered_anew() {
                 break Ending::done();
@@ -208,7 +231,10 @@ impl Pipeline {
                 Some(told) = tellings.next() => self.note_told(told, rotate::now()),
                 Some((hook, result)) = restarts.next() => self.note_restart(hook, result),
                 () = watch.changed() => self.look_around(rotate::now()),
+                Some(number) = next_signal(&mut told) => self.note_signal(number),
                 wish = signals.wish(&quit) => match wish {
+                    // The command gets the signal too, and its end is ours.
+                    _ if self.runner.as_ref().is_some_and(Runner::runs) => {}
                     Wish::End => break self.ended(mode),
                     Wish::Reload => {
                         self.look_at_given(rotate::now());
@@ -220,7 +246,17 @@ impl Pipeline {
         };
         drop((requests, tellings, restarts));
         self.leave(mode, &ending).await;
+        if ending.exit == Exit::Done && ending.code.is_none() {
+            let runner = self.runner.take().filter(|runner| runner.replace);
+            ending.command = runner.map(Runner::into_command);
+        }
         ending
+    }
+
+    fn note_signal(&mut self, number: i32) {
+        if let Some(runner) = &mut self.runner {
+            runner.note_signal(number);
+        }
     }
 
     /// `init` is over before anything changes.
@@ -249,6 +285,9 @@ impl Pipeline {
             let settled = self.settle.is_over(now) || (all && self.settle.close());
             if settled {
                 self.render_moved();
+                if let Some(runner) = &mut self.runner {
+                    runner.due = true;
+                }
             }
             if settled || self.rolls_back() || self.retry_is_due(now) {
                 self.publish_and_tell(now);
@@ -256,7 +295,7 @@ impl Pipeline {
             return None;
         }
         self.render_moved();
-        match compose::first_start(&self.groups, &self.secrets) {
+        match compose::first_start(&self.groups, &self.variable_secrets(), &self.secrets) {
             FirstStart::Go => self.first_delivery(now),
             FirstStart::Fail(reports) => Some(Ending::failed(reports)),
             FirstStart::Wait if begun.after(self.config.init_within) <= now => {
@@ -377,11 +416,12 @@ impl Pipeline {
             [carrier.tidy, carrier.retry.filter(|_| carrier.dirty)].into_iter().flatten()
         });
         let restarts = self.tellers.iter().filter_map(|teller| teller.restart_at);
+        let kill = self.runner.as_ref().and_then(Runner::kill_at);
         let deadline = (!self.started).then(|| begun.after(self.config.init_within));
         // A first delivery does not wait for changes to settle.
         let settle = self.settle.ends().filter(|_| self.started);
         let secrets = secrets.chain(holds).chain(logins).chain(moments);
-        let all = secrets.chain(carriers).chain(restarts).chain(settle).chain(deadline);
+        let all = secrets.chain(carriers).chain(restarts).chain(settle).chain(deadline).chain(kill);
         // Never at once again and again: a timer that is over is looked at in the next round.
         all.min().map(|wake| wake.max(now.after(Duration::from_millis(1))))
     }
@@ -430,7 +470,10 @@ impl Pipeline {
         let gives_back = match mode {
             // Handed over, or delivered to live to its end by itself (`allow_expiry`).
             Mode::Once => !(self.keeper.hands_over(done) || done && expiring),
-            Mode::Stay => self.config.revoke.on_exit,
+            // A command that ended needs nothing more, and nobody takes over.
+            Mode::Stay => {
+                self.config.revoke.on_exit || (self.runner.is_some() && !self.keeper.keeps())
+            }
         };
         if gives_back {
             let _ = tokio::time::timeout(DRAIN, self.give_everything_back()).await;

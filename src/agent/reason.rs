@@ -161,6 +161,8 @@ reasons! {
     SignalNotCaught = "signal_not_caught" => Unusable,
     /// There is no `state`, so nothing is handed over at a restart.
     NoHandover = "no_handover" => Done,
+    /// The command of `exec` could not be started.
+    CommandFailed = "command_failed" => Unusable,
     /// A bug of ours.
     Bug = "bug" => Bug,
 }

@@ -29,6 +29,9 @@ pub enum Command {
     /// Write the files and keep them fresh (sidecar).
     #[command(after_help = "Example:\n  sidekey run --config /etc/sidekey/config.yaml")]
     Run(ConfigArg),
+    /// Run a command with secrets in its environment (entrypoint, laptop).
+    #[command(after_help = EXEC_HELP)]
+    Exec(ExecArgs),
     /// Write one secret's exact bytes to stdout (with a newline on a terminal).
     #[command(after_help = GET_HELP)]
     Get(GetArgs),
@@ -56,6 +59,12 @@ const AFTER_HELP: &str = "The config is the first of --config, $SIDEKEY_CONFIG (
     75 try again, 77 refused, 78 config.\n\n\
     Example:\n  sidekey check && sidekey run";
 
+const EXEC_HELP: &str = "A variable's value is replaced if it is a reference: \
+    STRIPE_KEY='vault:secret/data/stripe#api_key'. The command gets no variables that log in to a \
+    store. Its exit code is ours, 128 and the signal if one ended it; 126 and 127 if it can't be \
+    started.\n\nExamples:\n  sidekey exec -- ./server --port 8080\n  \
+    sidekey exec --replace -- ./job       become the command; nothing is kept fresh";
+
 const GET_HELP: &str = "Examples:\n  sidekey get vault:secret/data/stripe#api_key\n  \
     sidekey get vault:secret/data/stripe#api_key@3      one version\n  \
     sidekey get stripe.api_key                          a secret of the config by its name";
@@ -71,6 +80,25 @@ pub struct ConfigArg {
     /// The config file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Arguments of `exec`.
+#[derive(Args, Debug)]
+pub struct ExecArgs {
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Become the command instead of staying its parent: for what needs no fresh secrets.
+    #[arg(long)]
+    pub replace: bool,
+    /// The command and its arguments; there is no shell.
+    #[arg(
+        value_name = "CMD",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true
+    )]
+    pub command: Vec<OsString>,
 }
 
 /// Arguments of `get`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod exec;
 mod get;
 mod health;
 #[cfg(feature = "local")]
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{
-    CheckArgs, Cli, Command, ConfigArg, GetArgs, HealthArgs, LogFormat, LogLevel, OutputFormat,
+    CheckArgs, Cli, Command, ConfigArg, ExecArgs, GetArgs, HealthArgs, LogFormat, LogLevel,
+    OutputFormat,
 };
 
 use super::config::{self, Parsed, Source, Surroundings};
@@ -34,12 +36,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hardened: &Hardened) -> Exi
             return ExitCode::from(exit.code());
         }
     };
-    ExitCode::from(dispatch(cli, hardened).code())
+    ExitCode::from(dispatch(cli, hardened))
 }
 
-fn dispatch(cli: Cli, hardened: &Hardened) -> Exit {
+fn dispatch(cli: Cli, hardened: &Hardened) -> u8 {
     let logging = Logging { format: cli.log_format, level: cli.log_level, hardened };
-    match cli.command {
+    let exit = match cli.command {
+        Command::Exec(args) => return exec::exec(&args, logging),
         Command::Init(args) => serve::init(&args, logging),
         Command::Run(args) => serve::run(&args, logging),
         Command::Get(args) => get::get(&args),
@@ -48,7 +51,8 @@ fn dispatch(cli: Cli, hardened: &Hardened) -> Exit {
         #[cfg(feature = "local")]
         Command::Local(command) => local::local(command),
         Command::Other(args) => unknown(&args),
-    }
+    };
+    exit.code()
 }
 
 /// How the long-running commands log, and what there is to say at once.
@@ -60,7 +64,7 @@ struct Logging<'a> {
 }
 
 /// Commands that the contract names and this version does not have.
-const LATER: [&str; 5] = ["exec", "inject", "webhook", "install", "migrate"];
+const LATER: [&str; 4] = ["inject", "webhook", "install", "migrate"];
 
 fn unknown(args: &[OsString]) -> Exit {
     let name = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
@@ -75,7 +79,7 @@ fn unknown(args: &[OsString]) -> Exit {
         );
         return Exit::Usage;
     }
-    let known = ["init", "run", "get", "check", "health", "local"];
+    let known = ["init", "run", "exec", "get", "check", "health", "local"];
     let nearest = known
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));

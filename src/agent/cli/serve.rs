@@ -8,7 +8,9 @@ use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, with_surrou
 use crate::agent::config::{self, Config, Origin, Source};
 use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
-use crate::agent::pipeline::{self, ConfigSource, Ending, Mode, Pipeline, Signals};
+use crate::agent::pipeline::{
+    self, ConfigSource, Ending, Mode, Pipeline, Program, Runner, Signals,
+};
 use crate::agent::reason::{Exit, Reason, Report, system_word};
 use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
@@ -36,6 +38,15 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     {
         return fail(&[report]);
     }
+    let command = if mode == Mode::Once { "init" } else { "run" };
+    let (observe, say) = begin(&logging, command);
+    let ending = deliver(&parsed.config, &source, &observe, mode, None);
+    ending.reports.iter().for_each(say);
+    ending.exit
+}
+
+/// Begins logging, and says how errors are told: whoever reads JSON lines reads nothing else.
+pub(super) fn begin(logging: &Logging<'_>, command: &'static str) -> (Observe, fn(&Report)) {
     let level = match logging.level {
         LogLevel::Error => observe::Level::ERROR,
         LogLevel::Warn => observe::Level::WARN,
@@ -49,7 +60,6 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     });
     let format = observe::init_log(format, level);
     let observe = Observe::new();
-    let command = if mode == Mode::Once { "init" } else { "run" };
     observe.say(&Event::Started { command });
     for missing in &logging.hardened.missing {
         observe.say(&Event::Degraded { what: &missing.to_string() });
@@ -57,14 +67,8 @@ fn serve(args: &ConfigArg, logging: Logging<'_>, mode: Mode) -> Exit {
     if arena::level() != MemoryLevel::SecretMemory {
         observe.say(&Event::Degraded { what: "root and its tools can read the secrets in memory" });
     }
-    let ending = deliver(&parsed.config, &source, &observe, mode).unwrap_or_else(|reports| {
-        let exit = Exit::of_all(reports.iter().map(|report| report.reason));
-        Ending { exit, reports }
-    });
-    // Whoever reads JSON lines reads nothing else.
     let say = if format == observe::Format::Json { observe::log_report } else { complain };
-    ending.reports.iter().for_each(say);
-    ending.exit
+    (observe, say)
 }
 
 /// `init` alone delivers no lease: nobody would renew it.
@@ -89,12 +93,27 @@ fn fail(reports: &[Report]) -> Exit {
     Exit::of_all(reports.iter().map(|report| report.reason))
 }
 
-/// Everything that forks, binds or opens, then the lock, then the loop.
-fn deliver(
+/// The command that `exec` runs, and whether the process is to become it.
+pub(super) type Wanted = (Program, bool);
+
+/// Carries secrets along the road, to its end.
+pub(super) fn deliver(
     config: &Config,
     source: &Source,
     observe: &Observe,
     mode: Mode,
+    program: Option<Wanted>,
+) -> Ending {
+    try_to_deliver(config, source, observe, mode, program).unwrap_or_else(Ending::failed)
+}
+
+/// Everything that forks, binds or opens, then the lock, then the loop.
+fn try_to_deliver(
+    config: &Config,
+    source: &Source,
+    observe: &Observe,
+    mode: Mode,
+    program: Option<Wanted>,
 ) -> Result<Ending, Vec<Report>> {
     let one = |report| vec![report];
     // First, while nothing is open and no secret is in memory: the helper inherits what there is.
@@ -109,18 +128,27 @@ fn deliver(
         let _inside = runtime.enter();
         Signals::listen().map_err(one)?
     };
+    // What `exec` runs was put together from more than the config, so it is not read again.
+    let is_exec = program.is_some();
     let watched = match mode {
-        Mode::Stay => config_source(source),
-        Mode::Once => None,
+        Mode::Stay if !is_exec => config_source(source),
+        _ => None,
     };
-    let pipeline = Pipeline::build(config.clone(), watched, helper, mode, observe.clone())?;
+    let tasks = tokio::task::LocalSet::new();
+    let runner = {
+        let _inside = (runtime.enter(), tasks.enter());
+        program.map(|(program, replace)| Runner::new(program, replace))
+    };
+    let pipeline = Pipeline::build(config.clone(), watched, helper, mode, observe.clone(), runner)?;
     // Only now: whoever has the lock of the volume may take over the sockets that are left there.
     let listeners = match mode {
+        // On a laptop several commands may run beside each other; probes are for pods.
+        Mode::Stay if is_exec => Listeners::bind(&config.health, config.metrics).ok(),
         Mode::Stay => Some(Listeners::bind(&config.health, config.metrics).map_err(one)?),
         Mode::Once => None,
     };
     let locked = crate::sandbox::locked_in();
-    let ending = tokio::task::LocalSet::new().block_on(&runtime, async {
+    let ending = tasks.block_on(&runtime, async {
         let quit = match listeners {
             Some(listeners) => {
                 Server::start(listeners, observe)

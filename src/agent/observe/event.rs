@@ -111,6 +111,8 @@ pub enum Event<'a> {
         /// Whether it worked.
         done: bool,
     },
+    /// The command of `exec` is asked to end, to be started with what is new.
+    CommandRenewed,
     /// A changed config is in use.
     ConfigApplied,
     /// A changed config is not in use.

@@ -159,6 +159,7 @@ pub(super) fn write(event: &Event<'_>) {
             info!(hook, generation, result = result.word(), "hook told");
         }
         Event::Restarted { hook, done } => warn!(hook, done, "process restarted"),
+        Event::CommandRenewed => info!("command ends and is started with what is new"),
         Event::ConfigApplied => info!("changed config in use"),
         Event::ConfigKept { reason } => warn!(reason = reason.word(), "changed config not in use"),
         Event::Ready { ready, reasons } => {

@@ -18,6 +18,7 @@ use super::fetch::{HURRY, Slot};
 use super::holds::Hold;
 use super::hooks::Teller;
 use super::keeper::Keeper;
+use super::program::Runner;
 use super::reload::ConfigSource;
 use super::rotation::Carrier;
 use super::tracked::Tracked;
@@ -59,6 +60,7 @@ impl Pipeline {
         helper: Option<Helper>,
         mode: Mode,
         observe: Observe,
+        runner: Option<Runner>,
     ) -> Result<Pipeline, Vec<Report>> {
         let now = rotate::now();
         let mut failures = Vec::new();
@@ -67,8 +69,13 @@ impl Pipeline {
         let keeper = Rc::new(keeper);
         let key = keeper.digest_key().map_err(|report| vec![report])?;
         let mut rolls = Rolls::default();
-        let stores = build_stores(&config, &keeper, &Rc::new(key), &mut rolls, &mut failures);
-        let secrets = tracked(&config, &keeper, now, &mut failures);
+        let used = match &runner {
+            Some(_) => named_secrets(&config),
+            None => used_secrets(&config),
+        };
+        let stores =
+            build_stores(&config, &used, &keeper, &Rc::new(key), &mut rolls, &mut failures);
+        let secrets = tracked(&config, &used, &keeper, now, &mut failures);
         let tellers = tellers(&config, helper, mode == Mode::Stay, &mut failures);
         let renderer = Renderer::compile(&config.files)
             .map_err(|errors| failures.extend(errors.iter().map(|error| error.report())))
@@ -81,6 +88,7 @@ impl Pipeline {
             stores,
             carriers,
             tellers,
+            runner,
             holds: Vec::new(),
             lingering: Vec::new(),
             ended: BTreeSet::new(),
@@ -166,7 +174,9 @@ impl Pipeline {
         drop(snapshot);
         self.resume_leaving();
         let everything: Vec<_> = self.groups.iter().map(Group::is_delivered).collect();
-        self.started = everything.iter().all(|delivered| *delivered);
+        let there = |name| self.secrets.get(name).is_some_and(|secret| secret.latest.is_some());
+        self.started = everything.iter().all(|delivered| *delivered)
+            && self.variable_secrets().iter().all(there);
         self.settle.changed(now);
         // An earlier process may have waited already, and the one before it, and so on to the end.
         if self.secrets.keys().any(|name| self.is_in_a_hurry(name, now)) {
@@ -211,12 +221,12 @@ fn carriers(
 
 fn build_stores(
     config: &Config,
+    used: &BTreeSet<SecretName>,
     keeper: &Rc<Keeper>,
     key: &Rc<DigestKey>,
     rolls: &mut Rolls,
     failures: &mut Vec<Report>,
 ) -> BTreeMap<StoreName, Slot> {
-    let used = used_secrets(config);
     let of_used = config.secrets.iter().filter(|(name, _)| used.contains(name));
     let wanted: BTreeSet<&StoreName> = of_used.map(|(_, secret)| &secret.from.store).collect();
     let mut stores = BTreeMap::new();
@@ -259,11 +269,11 @@ fn tellers(
 
 fn tracked(
     config: &Config,
+    used: &BTreeSet<SecretName>,
     keeper: &Keeper,
     now: Timestamp,
     failures: &mut Vec<Report>,
 ) -> BTreeMap<SecretName, Tracked> {
-    let used = used_secrets(config);
     let snapshot = keeper.snapshot.borrow();
     let secrets = config.secrets.iter().filter(|(name, _)| used.contains(name));
     let tracked = secrets.map(|(name, secret)| {

@@ -269,12 +269,20 @@ pub(super) enum FirstStart {
 
 /// Decides a first start. Failures are collected until every secret was asked once, so that all of
 /// them are reported together; a failure that may pass by itself is waited for.
-pub(super) fn first_start(groups: &[Group], secrets: &BTreeMap<SecretName, Tracked>) -> FirstStart {
+///
+/// `variables` are secrets that the command of `exec` needs besides files.
+pub(super) fn first_start(
+    groups: &[Group],
+    variables: &BTreeSet<SecretName>,
+    secrets: &BTreeMap<SecretName, Tracked>,
+) -> FirstStart {
     let mut out = false;
     let mut passing = false;
     let mut failures: BTreeMap<String, Report> = BTreeMap::new();
-    for group in groups.iter().filter(|group| !group.is_delivered()) {
-        for name in &group.config.secrets {
+    let missing: Vec<&Group> = groups.iter().filter(|group| !group.is_delivered()).collect();
+    let names = missing.iter().map(|group| &group.config.secrets).chain([variables]);
+    for names in names {
+        for name in names {
             let Some(secret) = secrets.get(name).filter(|s| s.latest.is_none()) else { continue };
             match &secret.failure {
                 None => out = true,
@@ -285,6 +293,8 @@ pub(super) fn first_start(groups: &[Group], secrets: &BTreeMap<SecretName, Track
                 }
             }
         }
+    }
+    for group in missing {
         if let Some(refusal) = group.refused.as_ref().filter(|r| r.secrets.is_empty()) {
             failures.insert(format!("group {}", group.config.name), refusal.report.clone());
         }

@@ -235,7 +235,8 @@ impl Pipeline {
             let made = group.made_of.values().chain(group.shown.values());
             made.filter_map(|(_, secret)| secret.as_ref())
         });
-        newest.chain(shown).chain(&self.lingering).map(Rc::as_ptr).collect()
+        let command = self.runner.iter().flat_map(|runner| &runner.shown);
+        newest.chain(shown).chain(command).chain(&self.lingering).map(Rc::as_ptr).collect()
     }
 
     /// What was there before is not needed any more once everything new is published.

@@ -147,7 +147,10 @@ impl Pipeline {
         let shown: Vec<_> = shown.filter_map(|(_, secret)| secret.clone()).collect();
         self.lingering.extend(shown);
         let mut old = std::mem::take(&mut self.secrets);
-        let used = super::build::used_secrets(&new);
+        let used = match &self.runner {
+            Some(_) => super::build::named_secrets(&new),
+            None => super::build::used_secrets(&new),
+        };
         for (name, config) in new.secrets.iter().filter(|(name, _)| used.contains(name)) {
             let kept = old
                 .remove(name)

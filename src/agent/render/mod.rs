@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 pub use check::check_group;
 pub use error::{CheckFailure, FormatFailure, PemFault, RenderError, TemplateFault};
 
-use crate::agent::config::{Content, FileConfig, Format};
+use crate::agent::config::{Content, FieldRef, FileConfig, Format};
 use crate::secret::{FilePath, Secret, SecretBytes, SecretName};
 use template::Templates;
 
@@ -104,6 +104,29 @@ impl Renderer {
             Content::Template { secrets: names, .. } => self.templates.render(file, names, secrets),
         }
     }
+}
+
+/// The bytes of a variable of the environment; nothing for an optional field that is not there.
+///
+/// # Errors
+///
+/// A secret or field that is missing or null, and NUL, which no variable can hold.
+pub fn variable(
+    name: &str,
+    field: &FieldRef,
+    secrets: &Secrets<'_>,
+) -> Result<Option<SecretBytes>, RenderError> {
+    let Ok(file) = FilePath::parse(name) else { return Ok(None) };
+    let base = base::Base { file: &file, secrets, decode: false };
+    let value = base.joined(std::slice::from_ref(field))?;
+    if field.optional && value.is_empty() {
+        return Ok(None);
+    }
+    if value.expose().contains(&0) {
+        let (format, key, why) = (Format::Raw, name.to_owned(), FormatFailure::Nul);
+        return Err(RenderError::Refused { file, format, key, why });
+    }
+    Ok(Some(value))
 }
 
 fn write(
