@@ -82,8 +82,8 @@ fn stopped_for_longer_than_a_lease(token_ttl: &str) {
     assert_eq!(place.generation().as_deref(), Some("2"));
     assert_eq!(postgres.users().len(), 1);
     let (asked, failed) = requests(&place);
-    // At most: more time for a token and a lease that are gone, a login, a lease, an end.
-    assert!(asked - before.0 <= 5 && failed <= 2, "{before:?}, then {asked} and {failed}");
+    // A login if it is over, a lease, and the end of the login before.
+    assert!(asked - before.0 <= 3 && failed == 0, "{before:?}, then {asked} and {failed}");
 }
 
 // 42.

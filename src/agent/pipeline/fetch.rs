@@ -119,6 +119,9 @@ impl Pipeline {
         if let Some(slot) = self.stores.get_mut(&store) {
             slot.line.heard(failure, now, roll);
         }
+        if let Some((Scope::Store, retry)) = failure {
+            self.hurry(&store, retry, now);
+        }
         self.observe.say(&Event::Asked { store: &store, outcome });
         self.note_sessions(&store, now);
         match answered {
@@ -143,6 +146,16 @@ impl Pipeline {
             }
             Answered::Hold(answered) => self.note_hold(answered, now),
             Answered::Session(answered) => self.note_session(&store, answered, now),
+        }
+    }
+
+    /// Sees to it that a store's long waits don't outlast what only the store can make longer.
+    fn hurry(&mut self, name: &StoreName, retry: Retry, now: Timestamp) {
+        let Some(slot) = self.stores.get_mut(name) else { return };
+        let holds = self.holds.iter().filter(|hold| hold.store == *name && hold.leaving.is_none());
+        let lives = holds.map(|hold| &hold.life).chain(slot.terms.life());
+        if let Some(by) = lives.filter_map(|life| life.hurry(retry, now)).min() {
+            slot.line.hurry(by);
         }
     }
 
@@ -189,13 +202,19 @@ impl Pipeline {
     fn note_failure(&mut self, name: &SecretName, error: &StoreError, now: Timestamp) {
         let (retry, roll) = (error.retry(), self.rolls.roll());
         let Some(tracked) = self.secrets.get_mut(name) else { return };
+        let latest = tracked.latest.as_ref();
+        let mut holds = self.holds.iter();
+        let hold = holds.find(|hold| latest.is_some_and(|latest| Rc::ptr_eq(latest, &hold.value)));
         let report = error.report();
         let known = tracked.failure.as_ref().is_some_and(|old| old.report == report);
         tracked.failed(report.clone(), retry != Retry::Permanent, now);
         // While the whole store is away, its gate decides; the secret itself is due at once then.
         tracked.due = Some(match error.scope() {
             Scope::Store => now,
-            Scope::Secret => tracked.backoff.failed(retry, now, roll),
+            Scope::Secret => {
+                let again = tracked.backoff.failed(retry, now, roll);
+                hold.and_then(|hold| hold.life.hurry(retry, now)).map_or(again, |by| again.min(by))
+            }
         });
         let removes = tracked.config.on_delete == OnDelete::Remove;
         self.observe.say(&Event::FetchFailed { secret: name, reason: report.reason });

@@ -143,7 +143,11 @@ impl Pipeline {
                 // While the whole store is away, its gate decides.
                 hold.renew_at = Some(match error.scope() {
                     Scope::Store => now,
-                    Scope::Secret => hold.backoff.failed(error.retry(), now, roll),
+                    Scope::Secret => {
+                        let again = hold.backoff.failed(error.retry(), now, roll);
+                        let by = hold.life.hurry(error.retry(), now);
+                        by.map_or(again, |by| again.min(by))
+                    }
                 });
             }
         }
@@ -214,6 +218,10 @@ impl Pipeline {
             !gone || hold.asked
         });
         self.ended.retain(|id| self.holds.iter().any(|hold| hold.id == *id));
+        // The end may have come while the machine slept: nothing makes it longer any more.
+        for hold in self.holds.iter_mut().filter(|hold| hold.life.is_over(now)) {
+            hold.renew_at = None;
+        }
         let over =
             self.holds.iter().filter(|hold| hold.life.is_over(now) && hold.leaving.is_none());
         let over: Vec<_> =

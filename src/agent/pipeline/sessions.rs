@@ -133,6 +133,11 @@ impl Terms {
         self.all.get(&serial)?.life.ends()
     }
 
+    /// How long the current login lives.
+    pub fn life(&self) -> Option<&Life> {
+        Some(&self.all.get(&self.current?)?.life)
+    }
+
     /// What each of them wants next, and when; nothing while it is asked for something. `needs`
     /// says whether something hangs on it.
     fn wishes(
@@ -241,7 +246,12 @@ impl Pipeline {
         let due = self.login_wishes(name, now).find(|(at, ..)| *at <= now);
         let (_, serial, wish) = due?;
         let slot = self.stores.get_mut(name)?;
-        slot.terms.all.get_mut(&serial)?.asked = true;
+        let is_current = slot.terms.current == Some(serial);
+        let term = slot.terms.all.get_mut(&serial)?;
+        term.asked = true;
+        // The end may have come while the machine slept: nothing makes it longer any more.
+        let ended = is_current && wish == Wish::Renew && term.life.is_over(now);
+        let wish = if ended { Wish::Replace } else { wish };
         let (store, name) = (Rc::clone(&slot.store), name.clone());
         Some(Box::pin(async move {
             let answered = match wish {
@@ -322,7 +332,10 @@ impl Term {
     fn after(&mut self, error: &StoreError, now: Timestamp, roll: Roll) -> Timestamp {
         match (error.scope(), error.retry()) {
             (Scope::Store, retry) if retry != Retry::Permanent => now,
-            (_, retry) => self.backoff.failed(retry, now, roll),
+            (_, retry) => {
+                let again = self.backoff.failed(retry, now, roll);
+                self.life.hurry(retry, now).map_or(again, |by| again.min(by))
+            }
         }
     }
 }
