@@ -2,7 +2,7 @@
 //! looks like.
 
 #![cfg(all(feature = "scan", feature = "e2e"))]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![expect(clippy::disallowed_methods, reason = "it runs the browser")]
 
 #[path = "scan_report/sample.rs"]

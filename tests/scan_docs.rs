@@ -1,7 +1,7 @@
 //! What docs/scanner.md claims is what the scanner says of itself.
 
 #![cfg(feature = "scan")]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![expect(clippy::disallowed_methods, reason = "it runs the binary under test")]
 
 use std::process::Command;

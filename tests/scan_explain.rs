@@ -1,7 +1,7 @@
 //! `explain`: one finding of a report, in full.
 
 #![cfg(feature = "scan")]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 #[path = "scan_report/sample.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]

@@ -1,7 +1,7 @@
 //! The advice is as good as its Sidekey config: the agent itself reads it.
 
 #![cfg(all(feature = "scan", feature = "vault"))]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 #[path = "scan_report/sample.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]

@@ -2,7 +2,7 @@
 //! explanation.
 
 #![cfg(feature = "scan")]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![expect(clippy::disallowed_methods, reason = "it runs the binary under test")]
 
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,7 @@
 //! `SIDEKEY_TEST_WRITE=1 cargo test --features scan --test scan_report` writes them anew.
 
 #![cfg(feature = "scan")]
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 #[path = "scan_report/sample.rs"]
 mod sample;

@@ -547,4 +547,22 @@ mod tests {
             }
         }
     }
+
+    // 43.
+    #[test]
+    fn absurd_spans_of_a_lease_are_no_end_or_a_far_one() {
+        let span = |duration: &str| {
+            let body = format!(r#"{{"lease_id":"x"{duration},"renewable":true,"data":{{}}}}"#);
+            reply(200, &body).granted(false).unwrap().span
+        };
+        for none in
+            ["", r#","lease_duration":0"#, r#","lease_duration":-1"#, r#","lease_duration":0.4"#]
+        {
+            assert_eq!(span(none), None, "{none}");
+        }
+        let far = Some(Duration::from_secs(LONGEST));
+        assert_eq!(span(r#","lease_duration":9223372036854775808"#), far);
+        assert_eq!(span(r#","lease_duration":1e30"#), far);
+        assert_eq!(span(r#","lease_duration":60"#), Some(Duration::from_secs(60)));
+    }
 }
