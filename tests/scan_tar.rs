@@ -223,7 +223,7 @@ fn members_made_by_hand_are_the_same() {
                 .raw(b"abc")
                 .raw(&[0; 509]),
         ),
-        ("a directory of old", Tar::new().member("a/", b'0', b"", "")),
+        ("a directory of old", Tar::new().member("a/", 0, b"", "")),
         ("contiguous", Tar::new().member("a", b'7', b"content", "")),
         (
             "a long name",
