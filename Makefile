@@ -8,8 +8,9 @@ SCANNERS := target/tools-scan/bin/kingfisher
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE   := localhost/sidekey:$(VERSION)
 BINARY  := target/$(TARGET)/release/sidekey
-# Static, so that it runs in an image without anything else; relative relocations packed, which is 220 KiB.
-STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
+# Static, so that it runs in an image without anything else; relative relocations packed (220 KiB) and
+# functions of the same code folded (170 KiB), as the linker that comes with Rust can.
+STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
