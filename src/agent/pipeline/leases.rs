@@ -325,7 +325,8 @@ impl Pipeline {
         Some(hold.life.grants().2)
     }
 
-    fn newest_hold(&self, secret: &Tracked) -> Option<&Hold> {
+    /// What holds a secret's newest value.
+    pub(super) fn newest_hold(&self, secret: &Tracked) -> Option<&Hold> {
         let latest = secret.latest.as_ref()?;
         self.holds.iter().find(|hold| Rc::ptr_eq(&hold.value, latest))
     }

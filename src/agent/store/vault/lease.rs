@@ -2,7 +2,7 @@
 
 use super::VaultStore;
 use super::error::Fault;
-use super::request::{RenewLease, RevokeLease};
+use super::request::Write;
 use super::session::is_success;
 use crate::agent::store::Granted;
 use crate::secret::{Lease, SecretBytes};
@@ -12,7 +12,7 @@ impl VaultStore {
     pub(super) async fn renew_by_name(&self, lease: &Lease) -> Result<Granted, Fault> {
         let live = self.sessions.of(lease.under).or_else(|| self.sessions.current());
         let live = live.ok_or_else(|| self.denied(403))?;
-        let reply = self.call(RenewLease { id: name(&lease.id)? }, Some(live.token())).await?;
+        let reply = self.call(Write::renewal(name(&lease.id)?), Some(live.token())).await?;
         if is_success(&reply) {
             return reply.granted(false);
         }
@@ -40,7 +40,7 @@ impl VaultStore {
         lease: &SecretBytes,
         token: &SecretBytes,
     ) -> Result<(), Fault> {
-        let reply = self.call(RevokeLease { id: name(lease)? }, Some(token)).await?;
+        let reply = self.call(Write::revocation(name(lease)?), Some(token)).await?;
         if is_success(&reply) {
             return Ok(());
         }

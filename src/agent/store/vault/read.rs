@@ -9,7 +9,7 @@ use vaultrs::api::kv2::requests::ReadSecretMetadataRequest;
 use super::VaultStore;
 use super::answer::{Found, Reply};
 use super::error::{Absence, Fault, Malformed};
-use super::request::{CapabilitiesSelf, Read, Write};
+use super::request::{Read, Write};
 use super::session::{Live, Second, is_success};
 use crate::agent::config::{Engine, Parameters, SecretRef};
 use crate::agent::store::{Answer, Fetched, Rhythm, Wanted};
@@ -89,7 +89,8 @@ impl VaultStore {
         let reply = if ask.with.is_empty() {
             self.get(ask.path, ask.pinned, live).await?
         } else {
-            self.call(Write { path: ask.path, body: ask.body()? }, Some(live.token())).await?
+            self.call(Write { path: ask.path.to_owned(), body: ask.body()? }, Some(live.token()))
+                .await?
         };
         let found = match reply.status {
             204 => return Err(Fault::Absent(Absence::Never)),
@@ -248,7 +249,7 @@ impl VaultStore {
     ) -> Result<(), Fault> {
         self.renew_trust(now)?;
         let live = self.session(now).await?;
-        let reply = self.call(CapabilitiesSelf { path }, Some(live.token())).await?;
+        let reply = self.call(Write::capabilities(path), Some(live.token())).await?;
         if !is_success(&reply) {
             return match reply.refusal() {
                 None => Ok(()),

@@ -4,7 +4,7 @@ use http::{HeaderValue, Request, Uri};
 use rustify::endpoint::{Endpoint, MiddleWare};
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::secret::SecretBytes;
 
@@ -85,19 +85,43 @@ impl Endpoint for Read<'_> {
     }
 }
 
-/// Any path, written: what is made for the parameters in the body comes back.
-pub(super) struct Write<'a> {
-    pub(super) path: &'a str,
+/// Any path, written. `vaultrs` has no type for these, or one that says less.
+pub(super) struct Write {
+    pub(super) path: String,
     pub(super) body: Value,
 }
 
-impl Endpoint for Write<'_> {
+impl Write {
+    /// What we may do with a path.
+    pub(super) fn capabilities(path: &str) -> Write {
+        Write { path: "sys/capabilities-self".into(), body: json!({ "paths": [path] }) }
+    }
+
+    /// A login by the certificate of the TLS handshake.
+    pub(super) fn certificate_login(mount: &str, role: Option<&str>) -> Write {
+        let body = role.map_or_else(|| json!({}), |role| json!({ "name": role }));
+        Write { path: format!("auth/{mount}/login"), body }
+    }
+
+    /// More time for a lease. Without an increment: as much as the store gives by itself.
+    pub(super) fn renewal(lease: &str) -> Write {
+        Write { path: "sys/leases/renew".into(), body: json!({ "lease_id": lease }) }
+    }
+
+    /// The end of a lease before its time; the answer comes when it is done.
+    pub(super) fn revocation(lease: &str) -> Write {
+        let body = json!({ "lease_id": lease, "sync": true });
+        Write { path: "sys/leases/revoke".into(), body }
+    }
+}
+
+impl Endpoint for Write {
     type Response = Value;
     const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
     const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
 
     fn path(&self) -> String {
-        self.path.to_owned()
+        self.path.clone()
     }
 
     fn method(&self) -> RequestMethod {
@@ -106,103 +130,5 @@ impl Endpoint for Write<'_> {
 
     fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
         Ok(Some(self.body.to_string().into_bytes()))
-    }
-}
-
-/// What we may do with a path.
-pub(super) struct CapabilitiesSelf<'a> {
-    pub(super) path: &'a str,
-}
-
-impl Endpoint for CapabilitiesSelf<'_> {
-    type Response = Value;
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        "sys/capabilities-self".into()
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::POST
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        Ok(Some(serde_json::json!({ "paths": [self.path] }).to_string().into_bytes()))
-    }
-}
-
-/// A login by the certificate of the TLS handshake.
-pub(super) struct LoginWithCertificate {
-    pub(super) mount: String,
-    pub(super) role: Option<String>,
-}
-
-impl Endpoint for LoginWithCertificate {
-    type Response = Value;
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        format!("auth/{}/login", self.mount)
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::POST
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        let body = match &self.role {
-            Some(role) => serde_json::json!({ "name": role }),
-            None => serde_json::json!({}),
-        };
-        Ok(Some(body.to_string().into_bytes()))
-    }
-}
-
-/// More time for a lease. Without an increment: as much as the store gives by itself.
-pub(super) struct RenewLease<'a> {
-    pub(super) id: &'a str,
-}
-
-impl Endpoint for RenewLease<'_> {
-    type Response = Value;
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        "sys/leases/renew".into()
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::PUT
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        Ok(Some(serde_json::json!({ "lease_id": self.id }).to_string().into_bytes()))
-    }
-}
-
-/// The end of a lease before its time; the answer comes when it is done.
-pub(super) struct RevokeLease<'a> {
-    pub(super) id: &'a str,
-}
-
-impl Endpoint for RevokeLease<'_> {
-    type Response = Value;
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        "sys/leases/revoke".into()
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::PUT
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        let body = serde_json::json!({ "lease_id": self.id, "sync": true });
-        Ok(Some(body.to_string().into_bytes()))
     }
 }

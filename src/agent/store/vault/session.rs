@@ -17,7 +17,7 @@ use vaultrs::api::token::requests::{
 use super::VaultStore;
 use super::answer::Reply;
 use super::error::{Fault, Who};
-use super::request::LoginWithCertificate;
+use super::request::Write;
 use crate::agent::config;
 use crate::agent::identity::{Claims, Proof};
 use crate::agent::store::{Granted, Session};
@@ -385,7 +385,7 @@ impl VaultStore {
                 (self.call(request, None).await?, None)
             }
             Proof::Certificate { mount, role } => {
-                (self.call(LoginWithCertificate { mount, role }, None).await?, None)
+                (self.call(Write::certificate_login(&mount, role.as_deref()), None).await?, None)
             }
             Proof::Token(_) => return self.given(now),
         };
