@@ -213,7 +213,7 @@ impl Pipeline {
             Scope::Store => now,
             Scope::Secret => {
                 let again = tracked.backoff.failed(retry, now, roll);
-                hold.and_then(|hold| hold.life.hurry(retry, now)).map_or(again, |by| again.min(by))
+                hold.map_or(again, |hold| hold.life.hurried(again, retry, now))
             }
         });
         let removes = tracked.config.on_delete == OnDelete::Remove;

@@ -145,8 +145,7 @@ impl Pipeline {
                     Scope::Store => now,
                     Scope::Secret => {
                         let again = hold.backoff.failed(error.retry(), now, roll);
-                        let by = hold.life.hurry(error.retry(), now);
-                        by.map_or(again, |by| again.min(by))
+                        hold.life.hurried(again, error.retry(), now)
                     }
                 });
             }

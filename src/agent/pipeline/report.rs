@@ -71,10 +71,7 @@ impl Pipeline {
     /// When the store is asked next because of a secret, and what for.
     fn next_step(&self, secret: &Tracked) -> Option<(Timestamp, &'static str)> {
         let step = if secret.is_minted() { "replace" } else { "ask" };
-        let latest = secret.latest.as_ref();
-        let hold =
-            self.holds.iter().find(|hold| latest.is_some_and(|l| Rc::ptr_eq(l, &hold.value)));
-        let renew = hold.and_then(|hold| hold.renew_at).map(|at| (at, "renew"));
+        let renew = self.newest_hold(secret).and_then(|hold| hold.renew_at).map(|at| (at, "renew"));
         let (at, step) = secret.due.map(|due| (due, step)).into_iter().chain(renew).min()?;
         let gate = self.stores.get(&secret.config.from.store).and_then(|slot| slot.line.opens());
         Some((at.max(gate.unwrap_or_default()), step))

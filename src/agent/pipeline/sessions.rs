@@ -334,7 +334,7 @@ impl Term {
             (Scope::Store, retry) if retry != Retry::Permanent => now,
             (_, retry) => {
                 let again = self.backoff.failed(retry, now, roll);
-                self.life.hurry(retry, now).map_or(again, |by| again.min(by))
+                self.life.hurried(again, retry, now)
             }
         }
     }

@@ -173,6 +173,11 @@ impl Life {
         let left = self.ends()?.0.checked_sub(now.0).filter(|left| !left.is_zero())?;
         Some(now.after(share(left, HURRY).max(HURRY_LEAST)))
     }
+
+    /// When to try again after a failure at `now`, if the waits say `again`.
+    pub fn hurried(&self, again: Timestamp, retry: Retry, now: Timestamp) -> Timestamp {
+        self.hurry(retry, now).map_or(again, |by| again.min(by))
+    }
 }
 
 /// As much of `wait` as leaves room for a rotation before a life of `last` is over.
