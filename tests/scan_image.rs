@@ -254,6 +254,15 @@ fn a_stack_of_layers_shows_what_an_engine_would_unpack() {
             gone("overwritten", 2),
         ),
         (
+            "a name that was given to another file is linked to",
+            vec![
+                Tar::new().file("a", &secret).hardlink("b", "a").end(),
+                Tar::new().file("b", "clean").hardlink("c", "b").end(),
+                Tar::new().file("a", "clean").end(),
+            ],
+            gone("overwritten", 2),
+        ),
+        (
             "what goes may come back",
             vec![below("a"), Tar::new().file(".wh.a", "").end(), below("a")],
             here(),

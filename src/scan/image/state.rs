@@ -121,29 +121,30 @@ impl<'a> Stack<'a> {
     }
 
     /// Other names of a file of `layer`, given by it or by a layer above.
-    fn hard_links(&self, layer: u32, path: &[u8]) -> Vec<(u32, &'a [u8])> {
-        let mut names: Vec<(u32, &[u8])> = Vec::new();
+    fn hard_links(&self, layer: u32, path: &'a [u8]) -> Vec<(u32, &'a [u8])> {
+        // The first is the file's own.
+        let mut names: Vec<(u32, &[u8])> = vec![(layer, path)];
         let above = (0..).zip(&self.layers).skip(layer as usize);
         for (at, index) in above {
             for (new, old) in &index.hard {
-                let known = old == path || names.iter().any(|(_, name)| name == old);
-                // A link of a layer above is to what is there by then.
-                let same = || {
-                    at == layer || {
-                        let fate = self.name_fate(layer, path, None);
-                        fate.by.is_none_or(|by| by > at)
-                    }
+                let is_old = |&(given, name): &(u32, &[u8])| {
+                    name == old && (given == at || self.is_there(given, name, at))
                 };
-                if known && names.len() < MOST_NAMES && same() {
+                if names.len() <= MOST_NAMES && names.iter().any(is_old) {
                     names.push((at, new));
                 }
                 // The file is itself the later name of an earlier one.
-                if new == path && at == layer && names.len() < MOST_NAMES {
+                if new == path && at == layer && names.len() <= MOST_NAMES {
                     names.push((at, old));
                 }
             }
         }
-        names
+        names.split_off(1)
+    }
+
+    /// Whether a name that `given` gave to a file still leads to it once `last` is unpacked.
+    fn is_there(&self, given: u32, name: &[u8], last: u32) -> bool {
+        self.name_fate(given, name, None).by.is_none_or(|by| by > last)
     }
 }
 
