@@ -106,6 +106,7 @@ features:
 	$(CARGO) check --locked --no-default-features --features agent
 	$(CARGO) check --locked --no-default-features --features vault
 	$(CARGO) check --locked --no-default-features --features local
+	$(CARGO) check --locked --no-default-features --features kube
 	$(CARGO) check --locked --no-default-features --features scan
 
 clean:

@@ -28,7 +28,8 @@
 //! 1. [`secret`]: the vocabulary, defined by what it lacks.
 //! 2. [`sandbox`]: memory that is hard to rob, directory handles, the moment of locking in.
 //! 3. `agent`: the stages of the path in their order, then the pipeline that joins them.
-//! 4. `scan`: the scanner of images, which knows nothing of the agent.
+//! 4. `kube`: a pod in, the edits that give it Sidekey out.
+//! 5. `scan`: the scanner of images, which knows nothing of the agent.
 
 pub mod sandbox;
 #[cfg(any(feature = "agent", feature = "scan"))]
@@ -36,5 +37,7 @@ pub mod secret;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "kube")]
+pub mod kube;
 #[cfg(feature = "scan")]
 pub mod scan;

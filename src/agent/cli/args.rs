@@ -48,6 +48,14 @@ pub enum Command {
     #[command(subcommand, after_help = LOCAL_HELP)]
     #[cfg(feature = "local")]
     Local(LocalCommand),
+    /// Add Sidekey to the pods of manifests that ask for it.
+    #[command(after_help = INJECT_HELP)]
+    #[cfg(feature = "kube")]
+    Inject(InjectArgs),
+    /// Copy the binary into a volume, for containers that run `sidekey exec` (mode `env`).
+    #[command(after_help = "Example:\n  sidekey install /run/sidekey/bin/sidekey")]
+    #[cfg(feature = "kube")]
+    Install(InstallArgs),
     /// Commands that later versions bring, known by name so that their absence is said plainly.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -68,6 +76,14 @@ const EXEC_HELP: &str = "A variable's value is replaced if it is a reference: \
 const GET_HELP: &str = "Examples:\n  sidekey get vault:secret/data/stripe#api_key\n  \
     sidekey get vault:secret/data/stripe#api_key@3      one version\n  \
     sidekey get stripe.api_key                          a secret of the config by its name";
+
+#[cfg(feature = "kube")]
+const INJECT_HELP: &str = "A pod asks with annotations below `sidekey.dev/`. All other bytes of a manifest \
+    stay as they are; a pod that can't be injected is refused, and then nothing is written.\n\n\
+    Examples:\n  kustomize build . | sidekey inject | kubectl apply -f -\n  \
+    sidekey inject -f deploy.yaml --diff      what would change\n  \
+    sidekey inject -f manifests/ --write      change the files where they are\n  \
+    sidekey inject -f deploy.yaml --remove    the manifest as it was before";
 
 #[cfg(feature = "local")]
 const LOCAL_HELP: &str = "Example:\n  sidekey local keygen key.txt\n  \
@@ -147,6 +163,49 @@ pub struct HealthArgs {
     /// Whether the agent itself is alive, whatever its stores do.
     #[arg(long, group = "question")]
     pub live: bool,
+}
+
+/// Arguments of `inject`.
+#[cfg(feature = "kube")]
+#[derive(Args, Debug)]
+pub struct InjectArgs {
+    /// A manifest, a directory of them (*.yaml, *.yml, *.json), or `-`; without it stdin.
+    #[arg(short, long, value_name = "PATH")]
+    pub file: Vec<PathBuf>,
+    /// Show what would change, instead of the manifests.
+    #[arg(long)]
+    pub diff: bool,
+    /// Take an injection back: the manifest as it was before.
+    #[arg(long)]
+    pub remove: bool,
+    /// Change the files where they are, instead of writing to stdout.
+    #[arg(long)]
+    pub write: bool,
+    /// The cluster's version: native sidecars need 1.29.
+    #[arg(long, value_name = "VERSION", default_value = "1.29")]
+    pub kube_version: String,
+    /// Where a kind that Sidekey does not know has its pod template.
+    #[arg(long, value_name = "KIND=PATH")]
+    pub template_path: Vec<String>,
+    /// Sidekey's image; best with its digest.
+    #[arg(long, value_name = "IMAGE", env = "SIDEKEY_IMAGE", default_value = DEFAULT_IMAGE)]
+    pub image: String,
+    /// A secret of the namespace to pull the image with.
+    #[arg(long, value_name = "NAME")]
+    pub image_pull_secret: Vec<String>,
+}
+
+/// What `make image` makes.
+#[cfg(feature = "kube")]
+const DEFAULT_IMAGE: &str = concat!("localhost/sidekey:", env!("CARGO_PKG_VERSION"));
+
+/// Arguments of `install`.
+#[cfg(feature = "kube")]
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// Where the copy goes: a file, or a directory that it is put into as `sidekey`.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
 }
 
 /// What to do with a local store.

@@ -171,8 +171,13 @@ fn logins(config: &Config) -> Vec<String> {
 
 /// Whether a variable logs in to a store, or holds our config: not the command's business.
 fn is_login(name: &str, logins: &[String]) -> bool {
-    const KNOWN: [&str; 4] =
-        ["BAO_TOKEN", "VAULT_TOKEN", "SIDEKEY_CONFIG_YAML", "SIDEKEY_LOCAL_KEY"];
+    const KNOWN: [&str; 5] = [
+        "BAO_TOKEN",
+        "VAULT_TOKEN",
+        "SIDEKEY_CONFIG_YAML",
+        config::POD_VARIABLE,
+        "SIDEKEY_LOCAL_KEY",
+    ];
     KNOWN.contains(&name)
         || name.ends_with("_SECRET_ID")
         || logins.iter().any(|login| login == name)

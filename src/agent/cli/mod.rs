@@ -5,6 +5,10 @@ mod check;
 mod exec;
 mod get;
 mod health;
+#[cfg(feature = "kube")]
+mod inject;
+#[cfg(feature = "kube")]
+mod install;
 #[cfg(feature = "local")]
 mod local;
 mod serve;
@@ -50,6 +54,10 @@ fn dispatch(cli: Cli, hardened: &Hardened) -> u8 {
         Command::Health(args) => health::health(&args),
         #[cfg(feature = "local")]
         Command::Local(command) => local::local(command),
+        #[cfg(feature = "kube")]
+        Command::Inject(args) => inject::inject(&args),
+        #[cfg(feature = "kube")]
+        Command::Install(args) => install::install(&args),
         Command::Other(args) => unknown(&args),
     };
     exit.code()
@@ -64,7 +72,7 @@ struct Logging<'a> {
 }
 
 /// Commands that the contract names and this version does not have.
-const LATER: [&str; 4] = ["inject", "webhook", "install", "migrate"];
+const LATER: [&str; 2] = ["webhook", "migrate"];
 
 fn unknown(args: &[OsString]) -> Exit {
     let name = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
@@ -79,7 +87,7 @@ fn unknown(args: &[OsString]) -> Exit {
         );
         return Exit::Usage;
     }
-    let known = ["init", "run", "exec", "get", "check", "health", "local"];
+    let known = ["init", "run", "exec", "get", "check", "health", "local", "inject", "install"];
     let nearest = known
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));

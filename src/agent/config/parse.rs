@@ -25,7 +25,7 @@ use super::mistake::{Mistake, Mistakes, Span, suggest};
 use super::model::{Config, FieldRef, RevokeConfig, Then, WhenDown};
 use super::raw::RawConfig;
 use super::source::Source;
-use super::{reference, substitute, yaml};
+use super::{pod, reference, substitute, yaml};
 
 /// How long the first delivery may take unless the config says otherwise.
 const INIT_WITHIN: Duration = Duration::from_secs(180);
@@ -100,6 +100,7 @@ impl Context<'_> {
             self.mistakes = vec![mistake];
             return None;
         }
+        pod::fill(root, self.around.env, &mut self.mistakes);
         substitute::tree(root, self.text, self.around.env, &mut self.mistakes);
         let raw = RawConfig::decode(root, &mut self.mistakes)?;
         Some(self.config(raw, &root.span.start()))
