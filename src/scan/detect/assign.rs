@@ -1,7 +1,10 @@
 //! Reads assignments in whatever language: the name around a word, and the value behind it.
 
+mod value;
+
 use std::ops::Range;
 
+use self::value::value;
 use super::text;
 
 /// A name with its value, as places in the bytes.
@@ -31,14 +34,16 @@ pub(super) enum Sign {
 
 /// The longest name.
 const NAME: usize = 80;
-/// The longest value.
-const VALUE: usize = 2048;
 /// The widest gap between name, sign and value.
 const GAP: usize = 40;
 
 /// The assignment whose name contains the bytes from `at` to `end`.
 pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
     let name = name_around(data, at, end);
+    if data[..name.start].ends_with(b"${") {
+        let value = otherwise(data, name.end)?;
+        return Some(Assignment { name, value, quoted: true, sign: Sign::Equals, leads: false });
+    }
     let leads = leads(data, name.start);
     let is_element = name.start > 0 && data[name.start - 1] == b'<';
     let is_option = data[name.start..].starts_with(b"-");
@@ -50,6 +55,10 @@ pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
         found.sign = Sign::Tag;
         return Some(found);
     }
+    if let Some(value_at) = defaulted(data, after) {
+        let (value, quoted) = value(data, value_at, Sign::Equals, false)?;
+        return Some(Assignment { name, value, quoted, sign: Sign::Equals, leads: false });
+    }
     if let Some(value_at) = plist(data, name.end) {
         let (value, quoted) = value(data, value_at, Sign::Tag, false)?;
         return Some(Assignment { name, value, quoted, sign: Sign::Tag, leads: false });
@@ -60,10 +69,36 @@ pub(super) fn around(data: &[u8], at: usize, end: usize) -> Option<Assignment> {
         return None;
     }
     let (value, quoted) = value(data, value_at, sign, leads)?;
-    if matches!(sign, Sign::Argument) && !quoted {
+    let before = data[..name.start].last();
+    let is_tag = !quoted && sign == Sign::Colon && value.start == name.end + 1;
+    if sign == Sign::Argument && !quoted || is_tag && before.is_some_and(|b| b":/@".contains(b)) {
         return None;
     }
+    let quoted = quoted || sign == Sign::Equals && in_literal(data, &name, value.start);
     Some(Assignment { name, value, quoted, sign, leads })
+}
+
+/// `${NAME:-value}`, `${NAME:value}`: the value that holds where there is none.
+fn otherwise(data: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = data.get(at..data.len().min(at + 200))?;
+    let sign = match rest {
+        [b':', b'-' | b'=', ..] => 2,
+        [b':', b'?' | b'+' | b'0'..=b'9', ..] => return None,
+        [b':' | b'-' | b'=', ..] => 1,
+        _ => return None,
+    };
+    let end = rest.iter().position(|&b| b == b'}' || b == b'\n')?;
+    let quote = usize::from(matches!(rest[sign], b'"' | b'\''));
+    (rest[end] == b'}' && end > sign + 2 * quote).then(|| at + sign + quote..at + end - quote)
+}
+
+/// `"host=db password=value"`: part of a text in quotes, with its value close to its sign.
+fn in_literal(data: &[u8], name: &Range<usize>, value: usize) -> bool {
+    let before = &data[name.start.saturating_sub(300)..name.start];
+    let line = before.rsplit(|&b| b == b'\n').next().unwrap_or_default();
+    let is_odd = |quote: u8| memchr::memchr_iter(quote, line).count() % 2 == 1;
+    let starts = line.last().is_some_and(|b| b" ;\"'`?&{".contains(b));
+    value == name.end + 1 && starts && (is_odd(b'"') || is_odd(b'\'') || is_odd(b'`'))
 }
 
 /// A directive is one word; names with dashes and dots before blanks are columns of a table.
@@ -118,11 +153,23 @@ fn skip_blanks(data: &[u8], at: usize) -> usize {
 /// `name: X` and then `value: …`, in YAML, JSON and XML: where the word `value` stands.
 fn paired(data: &[u8], at: usize) -> Option<usize> {
     let rest = data.get(at..data.len().min(at + 80))?;
-    let skipped = rest.iter().take_while(|b| b" \t\r\n,\"'".contains(b)).count();
+    let skipped = rest.iter().take_while(|b| b" \t\r\n,\"':{".contains(b)).count();
     let word = rest.get(skipped..skipped + 5)?;
     let next = *rest.get(skipped + 5)?;
     let is_value = skipped > 0 && word.eq_ignore_ascii_case(b"value") && b"=:\"' ".contains(&next);
     is_value.then_some(at + skipped)
+}
+
+/// `variable "NAME" { … default = …`: where the value begins.
+fn defaulted(data: &[u8], at: usize) -> Option<usize> {
+    let rest = data.get(at..data.len().min(at + 400))?;
+    let block = rest.trim_ascii_start().strip_prefix(b"{\n")?;
+    let block = &block[..text::find(block, b"\n}").unwrap_or(block.len())];
+    let word = text::find(block, b"default")? + "default".len();
+    let sign = block[word..].iter().position(|&b| b == b'=')?;
+    let blank = block[word..word + sign].iter().all(|&b| b == b' ');
+    let before = rest.len() - rest.trim_ascii_start().len() + 2;
+    blank.then(|| skip_blanks(data, at + before + word + sign + 1))
 }
 
 /// `<key>NAME</key> <string>…</string>`: where the string begins.
@@ -151,6 +198,8 @@ fn sign(data: &[u8], at: usize, closed: bool, is_element: bool) -> Option<(Sign,
             None => (Sign::Colon, 1),
         },
         [b',', ..] if closed => (Sign::Argument, 1),
+        [b',', b' ', b'<', b'<', ..] => (Sign::Argument, 1),
+        [b'|', b'|', ..] | [b'?', b'?' | b':', ..] => (Sign::Argument, 2),
         [b'(', ..] => (Sign::Argument, 1),
         [b'>', ..] if is_element || closed => (Sign::Tag, 1),
         [first, ..] if first.is_ascii_alphabetic() => (Sign::Equals, typed(rest)?),
@@ -177,75 +226,6 @@ fn typed(rest: &[u8]) -> Option<usize> {
 fn blank(data: &[u8], at: usize, allowed: bool) -> Option<(Sign, usize)> {
     let value_at = skip_blanks(data, at);
     (allowed && value_at > at).then_some((Sign::Blank, value_at))
-}
-
-fn value(data: &[u8], at: usize, sign: Sign, leads: bool) -> Option<(Range<usize>, bool)> {
-    let at = at + string_prefix(data, at);
-    let rest = data.get(at..data.len().min(at + VALUE))?;
-    match rest {
-        [b'\\', quote @ (b'"' | b'\''), ..] => {
-            let close = [b'\\', *quote];
-            let end = rest[2..].windows(2).position(|pair| pair == close)?;
-            Some((at + 2..at + 2 + end, true))
-        }
-        [b'"', b'"', b'"', ..] | [b'\'', b'\'', b'\'', ..] => None,
-        [quote @ (b'"' | b'\'' | b'`'), ..] => {
-            let end = closing(&rest[1..], *quote)?;
-            Some((at + 1..at + 1 + end, true))
-        }
-        [b'&', b'q', b'u', b'o', b't', b';', ..] => {
-            let end = rest[6..].iter().position(|&b| b == b'&')?;
-            Some((at + 6..at + 6 + end, true))
-        }
-        _ => {
-            let end = bare(rest, sign, leads);
-            (end > 0).then_some((at..at + end, false))
-        }
-    }
-}
-
-/// `r"…"`, `b'…'`, `@"…"`.
-fn string_prefix(data: &[u8], at: usize) -> usize {
-    match data.get(at..) {
-        Some([b'r' | b'b' | b'u' | b'@' | b'L' | b'R', b'"' | b'\'', ..]) => 1,
-        _ => 0,
-    }
-}
-
-fn closing(rest: &[u8], quote: u8) -> Option<usize> {
-    let mut escaped = false;
-    for (i, &byte) in rest.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'\n' => return None,
-            _ if byte == quote => return Some(i),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Where a value without quotes ends.
-fn bare(rest: &[u8], sign: Sign, leads: bool) -> usize {
-    let ends = |(i, &b): (usize, &u8)| {
-        matches!(b, b'\n' | b'\r' | 0) || b == b'\\' && matches!(rest.get(i + 1), Some(b'n' | b'r'))
-    };
-    let line = rest.iter().enumerate().position(ends).unwrap_or(rest.len());
-    let line = &rest[..line];
-    let end = match sign {
-        Sign::Tag => line.iter().position(|&b| b == b'<').unwrap_or(line.len()),
-        Sign::Equals | Sign::Colon if leads => {
-            let comment = line
-                .windows(2)
-                .position(|pair| pair[0].is_ascii_whitespace() && matches!(pair[1], b'#' | b';'));
-            comment.unwrap_or(line.len())
-        }
-        _ => line.iter().position(|&b| text::ends_word(b)).unwrap_or(line.len()),
-    };
-    let value = line[..end].trim_ascii_end();
-    let trailing = value.iter().rev().take_while(|&&b| b == b',' || b == b';').count();
-    value.len() - trailing
 }
 
 #[cfg(test)]
@@ -279,6 +259,21 @@ mod tests {
             ("https://h/?password=xyz&a=b".into(), "password", "xyz"),
             ("tool --password xyz run".into(), "--password", "xyz"),
             ("password xyz".into(), "password", "xyz"),
+            ("variable \"db_password\" {\n  default = \"xyz\"\n}".into(), "db_password", "xyz"),
+            ("\"adminPassword\": {\n \"value\": \"xyz\"}".into(), "adminPassword", "xyz"),
+            ("password: |-\n    xyz\nb: 1".into(), "password", "xyz"),
+            ("<password><![CDATA[xyz]]></password>".into(), "password", "xyz"),
+            ("<Password><Value>xyz</Value>".into(), "Password", "xyz"),
+            ("{password, <<\"xyz\">>}".into(), "password", "xyz"),
+            ("passwords = [\n  \"xyz\", \"b\"]".into(), "passwords", "xyz"),
+            ("password := []byte(\"xyz\")".into(), "password", "xyz"),
+            ("let password = String::from(\"xyz\");".into(), "password", "xyz"),
+            ("password: process.env.DB_PW || 'xyz',".into(), "password", "xyz"),
+            ("x = process.env.password ?? 'xyz'".into(), "process.env.password", "xyz"),
+            ("password = os.getenv('A', 'xyz')".into(), "password", "xyz"),
+            ("a: ${db_password:-xyz}".into(), "db_password", "xyz"),
+            ("password = \"\"\"xyz;\"\"\"".into(), "password", "xyz;"),
+            ("open(\"host=db password=xyz sslmode=no\")".into(), "password", "xyz"),
             ("config['password'] = 'xyz'".into(), "password", "xyz"),
             (":password => \"xyz\"".into(), "password", "xyz"),
             ("<key>password</key>\n  <string>xyz</string>".into(), "password", "xyz"),
@@ -290,9 +285,15 @@ mod tests {
 
     #[test]
     fn comparisons_and_bare_words_are_no_assignments() {
-        for text in
-            ["if password == 'x'", "the password of", "password", "password::new", "password\n"]
-        {
+        for text in [
+            "${password:?missing}",
+            "a:password:b",
+            "if password == 'x'",
+            "the password of",
+            "password",
+            "password::new",
+            "password\n",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

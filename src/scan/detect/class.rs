@@ -116,6 +116,7 @@ impl Class {
         if text::listed(DOC_NAMES, stem.as_bytes())
             || is_doc_tree(b"usr/share/man/")
             || is_doc_tree(b"usr/share/info/")
+            || is_doc_tree(b"usr/share/doc/")
         {
             return Class::Doc;
         }

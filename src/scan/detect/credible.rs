@@ -57,6 +57,8 @@ pub(super) fn credible(
         || placeholder::is_nothing(value)
         || placeholder::is_made_up(value)
         || placeholder::is_reference(value, found.quoted)
+        || placeholder::hides_nothing(value)
+        || promise == Promise::Key && names_a_resource(name, value)
         || repeats_name(name, value)
     {
         return None;
@@ -107,7 +109,12 @@ pub(super) fn is_for_show(path: &[u8]) -> bool {
         typings unit_tests testutil testutils";
     let lower = path.to_ascii_lowercase();
     let mut folders = lower.rsplit(|&b| b == b'/').skip(1);
-    folders.any(|folder| text::listed(DIRS, folder)) || has_show_name(path)
+    let says_so = |folder: &[u8]| {
+        text::listed(DIRS, folder)
+            || text::contains(folder, b"test-suite")
+            || text::contains(folder, b"testsuite")
+    };
+    folders.any(says_so) || has_show_name(path)
 }
 
 /// The name says that it is an example or a test.
@@ -128,7 +135,26 @@ fn has_show_name(path: &[u8]) -> bool {
 fn repeats_name(name: &[u8], value: &[u8]) -> bool {
     let value = names::words(value).concat();
     let name = names::words(name).concat();
-    !value.is_empty() && (name == value || value.len() >= 6 && name.ends_with(&value))
+    !value.is_empty() && (name == value || value.len() >= 6 && name.contains(&value))
+}
+
+/// What the names of Kubernetes secrets and their like end in.
+const RESOURCES: &str = "\
+    secret secrets credential credentials creds token tokens tls auth key keys config cert login \
+    password passwords";
+
+/// `secret: shop-db-credentials`: where the secret is kept, not what it is.
+fn names_a_resource(name: &[u8], value: &[u8]) -> bool {
+    let is_name = value[0].is_ascii_lowercase()
+        && value
+            .iter()
+            .all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+        && value.contains(&b'-')
+        && text::strangeness(value) < 0.3;
+    let last = value.rsplit(|&b| b == b'-').next().unwrap_or_default();
+    let named = names::words(name);
+    let is_kind = named.last().is_some_and(|word| text::listed(RESOURCES, word.as_bytes()));
+    is_name && is_kind && (named.len() == 1 || value.len() <= 40 && text::listed(RESOURCES, last))
 }
 
 /// What can be seen of a value at a glance.
@@ -178,7 +204,9 @@ impl Look {
         match promise {
             _ if self.blank => false,
             Promise::Password => self.length >= 4 && !(number && self.length < 6),
-            Promise::Key => self.length >= 8 && !number && (!self.is_word() || self.length >= 16),
+            Promise::Key => {
+                self.ascii && self.length >= 8 && !number && (!self.is_word() || self.length >= 16)
+            }
         }
     }
 

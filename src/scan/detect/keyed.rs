@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::assign::{self, Assignment};
+use super::assign::{self, Assignment, Sign};
 use super::class::Class;
 use super::credible::{self, Promise};
 use super::matcher::{Found, Scene, View};
@@ -12,6 +12,8 @@ use crate::scan::finding::Confidence;
 
 /// How far after its maker's name a key may be assigned.
 const NEAR: usize = 200;
+/// How long a call may be.
+const LOGIN: usize = 600;
 /// What the name of such a key ends in.
 const ENDINGS: &str = "\
     key token secret password pass pwd auth apikey sid credential id value pat dsn";
@@ -78,6 +80,31 @@ impl Scene<'_> {
         })
     }
 
+    /// No name, but the place among other arguments says what the value is.
+    pub(super) fn login(
+        &self,
+        view: &View<'_>,
+        rule: &Rule,
+        number: u16,
+        at: usize,
+    ) -> Option<Found> {
+        let window = &view.data[at..view.data.len().min(at + LOGIN)];
+        let value = self.detector.pattern(number)?.captures(window)?.get(1)?;
+        let value = at + value.start()..at + value.end();
+        let quoted = at < value.start && b"\"'`".contains(&view.data[value.start - 1]);
+        let call = Assignment {
+            name: at..at,
+            value: value.clone(),
+            quoted,
+            sign: Sign::Argument,
+            leads: false,
+        };
+        let confidence = credible::credible(self, view.data, &call, Promise::Password)?;
+        let mut hit = Found::new(view, rule, number, value);
+        hit.confidence = confidence;
+        Some(hit)
+    }
+
     /// The name says what the value is; is the value one?
     pub(super) fn generic(
         &self,
@@ -95,7 +122,8 @@ impl Scene<'_> {
         let anchor = &view.data[at..at + length];
         let start = at + anchor.iter().take_while(|&&b| !text::is_word(b)).count();
         let end = at + length - anchor.iter().rev().take_while(|&&b| !text::is_word(b)).count();
-        let found = assign::around(view.data, start, end)?;
+        let mut found = assign::around(view.data, start, end)?;
+        found.value.start += scheme(&view.data[found.value.clone()]);
         if !names::promises(&view.data[found.name.clone()], &rule.keys) {
             return None;
         }
@@ -108,6 +136,13 @@ impl Scene<'_> {
         hit.weak = true;
         Some(hit)
     }
+}
+
+/// `Bearer …`: how long the word before the credential is.
+fn scheme(value: &[u8]) -> usize {
+    const SCHEMES: [&[u8]; 6] =
+        [b"Bearer ", b"bearer ", b"Token ", b"token ", b"Basic ", b"ApiKey "];
+    SCHEMES.iter().find(|word| value.starts_with(word)).map_or(0, |word| word.len())
 }
 
 fn name_before(data: &[u8], from: usize, sign: usize) -> Option<Range<usize>> {

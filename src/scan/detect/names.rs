@@ -43,7 +43,7 @@ const HARMLESS: &str = "\
     validate parse idempotency sync hash i18n label translation shortcut hot arrow \
     secondary_index object lookup index map dict cursor syntax lexer parser start \
     end stop min max num total count color colour without disable enable skip hide with ssh_pub \
-    pub";
+    pub mock fake dummy example stub placeholder";
 
 /// Whether the name ends in one of `kinds` (words with blanks between them), apart from numbers
 /// and words that say where or when.

@@ -1,5 +1,8 @@
 //! Values that stand in place of a secret: placeholders, references, program text.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use super::text;
 
 /// Nobody's secret: repeated, counted up, or saying so.
@@ -33,7 +36,7 @@ fn is_periodic(value: &[u8]) -> bool {
 
 /// Pieces that no random value has by chance, and no real one on purpose.
 const SAYING: &str = "\
-    example placeholder changeme change_me change-me changeit change_this change-this replace \
+    exampl secrettoken eyjzdwiioiixmjm0nty3odkw placeholder changeme change_me change-me changeit change_this change-this replace \
     redacted your_ your- yourtoken yourkey yourapi yourpass yoursecret youraccess xxxx **** .... \
     dummy insert notreal sample goes_here goes-here goeshere _here -here enter_ enter- put_ put- \
     todo fixme not-a- not_a_ notasecret fake mock foobar my-secret my_secret mysecret my-token \
@@ -98,7 +101,40 @@ pub(super) fn is_reference(value: &[u8], quoted: bool) -> bool {
         || text::words(BEGINNINGS).any(|start| value.starts_with(start))
         || text::words(INSIDE).any(|part| text::contains(value, part))
         || is_path(value)
+        || is_constant(value)
+        || is_sealed(value)
         || !quoted && is_program(value)
+}
+
+/// `NAME_OF_A_CONSTANT`, `com.acme.Name`: words that name something else.
+fn is_constant(value: &[u8]) -> bool {
+    let calm = text::strangeness(value) < 0.35;
+    let count = |sign: u8| memchr::memchr_iter(sign, value).count();
+    let only = |is: fn(&u8) -> bool| value.iter().all(is);
+    let screams = count(b'_') >= 2
+        && only(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && value.iter().filter(|b| b.is_ascii_digit()).count() * 4 < value.len();
+    let dotted = count(b'.') >= 2
+        && only(|&b| b.is_ascii_alphabetic() || b"._@".contains(&b))
+        && value.split(|&b| b == b'.').all(|part| part.len() > 1);
+    screams || dotted && calm
+}
+
+/// What `kubeseal` makes: an RSA-wrapped key of a known length comes first.
+fn is_sealed(value: &[u8]) -> bool {
+    let base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/=".contains(b);
+    value.len() > 150 && value.starts_with(b"Ag") && value.iter().all(base64)
+}
+
+/// base64 of something that is no secret either.
+pub(super) fn hides_nothing(value: &[u8]) -> bool {
+    let digits = value.iter().rposition(|&b| b != b'=').map_or(0, |last| last + 1);
+    if digits < 7 || value.len() > 200 {
+        return false;
+    }
+    let Ok(inner) = STANDARD_NO_PAD.decode(&value[..digits]) else { return false };
+    inner.iter().all(|b| (b' '..=b'~').contains(b))
+        && (is_nothing(&inner) || is_made_up(&inner) || is_reference(&inner, true))
 }
 
 /// `$NAME`, `%NAME%`, `:name`, `{name}`, `@NAME@`.
@@ -173,6 +209,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encoded_is_looked_at_too() {
+        for value in ["Y2hhbmdlbWU=", "cGFzc3dvcmQ=", "d2l0aCAxMjM0NTY3OA", "RU5DW1JTQSx4XQ=="] {
+            assert!(hides_nothing(value.as_bytes()), "{value}");
+        }
+        for value in ["Tr0ub4dor&3", "SHVudGVyMi0zNCE=", "f3a91bc07d5e2846"] {
+            assert!(!hides_nothing(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
     fn references_are_told_from_values() {
         let references = [
             "${DB_PASSWORD}",
@@ -188,6 +234,8 @@ mod tests {
             "config/db/password",
             "arn:aws:secretsmanager:eu-1:1:secret:x",
             "settings.DB_PASS",
+            "DB_PASSWORD_OF_PROD",
+            "@javax.annotation.Generated",
         ];
         for value in references {
             assert!(is_reference(value.as_bytes(), false), "{value}");

@@ -117,7 +117,7 @@ impl Shape {
     pub(super) fn rank(&self) -> u8 {
         match self {
             Shape::Token | Shape::Near(_) | Shape::Whole => 0,
-            Shape::Special(Special::Password | Special::Key | Special::Url) => 3,
+            Shape::Special(Special::Password | Special::Key | Special::Url | Special::Login) => 3,
             Shape::Special(_) => 1,
             Shape::Keyed => 2,
         }

@@ -16,6 +16,8 @@ pub(super) enum Special {
     Key,
     /// A password in a URL.
     Url,
+    /// A password among the arguments of a call or command: what the pattern captures.
+    Login,
     /// A private key in armour.
     Pem,
     /// A private key in DER.
@@ -41,6 +43,7 @@ impl Scene<'_> {
             Special::Password => self.generic(view, rule, number, at, Promise::Password),
             Special::Key => self.generic(view, rule, number, at, Promise::Key),
             Special::Url => self.url(view, rule, number, at),
+            Special::Login => self.login(view, rule, number, at),
             Special::Pem => self.pem(view, rule, number, at),
             Special::Der => Scene::der(view, rule, number, at),
             Special::KeyStore => self.key_store(view, rule, number, at),
