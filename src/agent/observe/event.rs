@@ -199,6 +199,10 @@ pub enum RotationResult {
 }
 
 impl RotationResult {
+    /// Every one there is.
+    pub const ALL: [RotationResult; 3] =
+        [RotationResult::Done, RotationResult::Refused, RotationResult::RolledBack];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -225,6 +229,15 @@ pub enum HookResult {
 }
 
 impl HookResult {
+    /// Every one there is.
+    pub const ALL: [HookResult; 5] = [
+        HookResult::Done,
+        HookResult::Confirmed,
+        HookResult::NobodyToTell,
+        HookResult::Failed,
+        HookResult::Unconfirmed,
+    ];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

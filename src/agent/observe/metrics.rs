@@ -19,6 +19,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// Every metric there is.
 pub struct Metrics {
     registry: Registry,
+    good: Family<Labels, Gauge>,
     age: Family<Labels, Seconds>,
     lease: Family<Labels, Seconds>,
     rotations: Family<Labels, Counter>,
@@ -32,6 +33,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let mut registry = Registry::default();
         let metrics = (
+            Family::<Labels, Gauge>::default(),
             Family::<Labels, Seconds>::default(),
             Family::<Labels, Seconds>::default(),
             Family::<Labels, Counter>::default(),
@@ -39,7 +41,12 @@ impl Metrics {
             Family::<Labels, Counter>::default(),
             Gauge::<i64>::default(),
         );
-        let (age, lease, rotations, hooks, requests, ready) = metrics;
+        let (good, age, lease, rotations, hooks, requests, ready) = metrics;
+        registry.register(
+            "sidekey_secret_ok",
+            "Whether there is a value and the last request for it went well: 1 or 0",
+            good.clone(),
+        );
         registry.register(
             "sidekey_secret_age_seconds",
             "Seconds since the store last confirmed this secret",
@@ -61,10 +68,14 @@ impl Metrics {
         let info = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         // The client adds `_info` to the name.
         registry.register("sidekey", "Which Sidekey this is", info);
-        for result in [RotationResult::Done, RotationResult::Refused, RotationResult::RolledBack] {
+        // From the start: what grows from nothing to 1 is no growth to who watches.
+        for result in RotationResult::ALL {
             drop(rotations.get_or_create(&label("result", result.word())));
         }
-        Metrics { registry, age, lease, rotations, hooks, requests, ready }
+        for result in HookResult::ALL {
+            drop(hooks.get_or_create(&label("result", result.word())));
+        }
+        Metrics { registry, good, age, lease, rotations, hooks, requests, ready }
     }
 
     /// Counts what an event says.
@@ -93,9 +104,11 @@ impl Metrics {
     /// Sets what a status says at `now`.
     fn set(&self, status: &Status, now: Timestamp) {
         self.ready.set(i64::from(status.ready));
+        self.good.clear();
         self.age.clear();
         self.lease.clear();
         for (name, secret) in &status.secrets {
+            self.good.get_or_create(&label("secret", name)).set(i64::from(secret.ok));
             if let Some(age) = secret.age(now) {
                 self.age.get_or_create(&label("secret", name)).set(age);
             }
@@ -171,6 +184,7 @@ mod tests {
         }
         let text = metrics.text(&status(true), at(100));
         for line in [
+            r#"sidekey_secret_ok{secret="db"} 1"#,
             r#"sidekey_secret_age_seconds{secret="db"} 10.0"#,
             r#"sidekey_lease_remaining_seconds{secret="db"} 60.0"#,
             r#"sidekey_rotations_total{result="done"} 1"#,
@@ -186,6 +200,17 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"), "OpenMetrics has an end");
         assert!(!text.contains("tls.pem"), "labels are never paths");
+    }
+
+    #[test]
+    fn what_may_come_is_counted_from_nothing() {
+        let text = Metrics::new().text(&Status::starting(), at(100));
+        for result in RotationResult::ALL.map(RotationResult::word) {
+            assert!(text.contains(&format!("sidekey_rotations_total{{result=\"{result}\"}} 0\n")));
+        }
+        for result in HookResult::ALL.map(HookResult::word) {
+            assert!(text.contains(&format!("sidekey_hook_total{{result=\"{result}\"}} 0\n")));
+        }
     }
 
     #[test]
