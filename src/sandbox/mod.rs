@@ -11,6 +11,7 @@ pub mod fork;
 pub mod jail;
 mod pages;
 pub mod process;
+pub mod signal;
 mod wipe;
 
 /// Proof that the process has locked itself in. What may only happen afterwards (talking to a

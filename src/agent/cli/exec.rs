@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use super::serve::{self, Wanted};
 use super::{ExecArgs, Logging, complain, load};
 use crate::agent::config::{
-    self, Config, FieldRef, Login, OnDelete, Parameters, SecretConfig, StoreKind, TokenSource,
+    self, Config, FieldRef, Login, OnDelete, Parameters, SecretConfig, SecretRef, StoreKind,
+    TokenSource,
 };
 use crate::agent::pipeline::{self, Mode, Program};
 use crate::agent::reason::{Reason, Report};
@@ -103,12 +104,10 @@ fn take_references(
             continue;
         }
         match secret_for(config, &name, text) {
-            Ok((secret, from)) => {
+            Ok((field, new)) => {
                 let variable = name.to_string_lossy().into_owned();
-                let field =
-                    FieldRef { secret: secret.clone(), field: FieldPath::Whole, optional: false };
+                config.secrets.extend(new.map(|new| (field.secret.clone(), new)));
                 config.env.insert(variable, field);
-                config.secrets.insert(secret, from);
             }
             Err(report) => mistakes.push(report),
         }
@@ -116,11 +115,13 @@ fn take_references(
     if mistakes.is_empty() { Ok(left) } else { Err(mistakes) }
 }
 
+/// What a reference means: a field of a secret that is in the config already, or of a new one. Two
+/// variables that name one path are of one answer: a user and a password of two don't fit.
 fn secret_for(
     config: &Config,
     name: &OsString,
     text: &str,
-) -> Result<(SecretName, SecretConfig), Report> {
+) -> Result<(FieldRef, Option<SecretConfig>), Report> {
     let shown = name.to_string_lossy();
     let wrong = |why: String| {
         Report::new(
@@ -135,6 +136,14 @@ fn secret_for(
     let stores: Vec<&str> = config.stores.keys().map(|name| name.as_str()).collect();
     let from = config::parse_reference(&at_version(text), &|name| stores.contains(&name))
         .map_err(|error| wrong(error.to_string()))?;
+    let field = from.field.clone();
+    let from = SecretRef { field: FieldPath::Whole, ..from };
+    let same = |(_, known): &(&SecretName, &SecretConfig)| {
+        known.from == from && known.with.is_empty() && !known.optional
+    };
+    if let Some((known, _)) = config.secrets.iter().find(same) {
+        return Ok((FieldRef { secret: known.clone(), field, optional: false }, None));
+    }
     let leased = from.path.split('/').skip(1).any(|part| part == "creds");
     let secret_config = SecretConfig {
         from,
@@ -146,7 +155,7 @@ fn secret_for(
         with: Parameters::default(),
         allow_expiry: false,
     };
-    Ok((secret, secret_config))
+    Ok((FieldRef { secret, field, optional: false }, Some(secret_config)))
 }
 
 /// `#FIELD#VERSION`, as bank-vaults writes it, is `#FIELD@VERSION` here.

@@ -8,7 +8,7 @@ use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::rotate::Timestamp;
 use crate::secret::{FilePath, Secret, SecretBytes, SecretName, Version};
 
-use super::tracked::Tracked;
+use super::tracked::{Failure, Tracked};
 
 /// Rendered files by their path.
 pub(super) type Files = BTreeMap<FilePath, Rc<SecretBytes>>;
@@ -66,13 +66,27 @@ pub(super) struct Moved {
     /// When the last of them moved. Every other secret of the group is asked again after this, so
     /// that a name and a password of two moments don't meet.
     pub at: Timestamp,
-    /// How often that happened; at most [`MAX_ROUNDS`], or a store that changes all the time would
+    /// How often that happened, within bounds ([`MAX_ROUNDS`]), or a store that changes all the time would
     /// hold up the group for ever.
-    pub rounds: u32,
+    pub rounds: usize,
+}
+
+impl Moved {
+    /// What is waited for when one more secret of `among` moved at `at`.
+    ///
+    /// The first answer for each of them is a move too and says nothing about a store that doesn't
+    /// hold still, so those are not counted.
+    pub fn again(before: Option<Moved>, at: Timestamp, among: usize) -> Moved {
+        match before {
+            Some(moved) if moved.rounds >= MAX_ROUNDS + among => moved,
+            Some(moved) => Moved { at, rounds: moved.rounds + 1 },
+            None => Moved { at, rounds: 1 },
+        }
+    }
 }
 
 /// How often a group waits for its secrets to hold still.
-pub(super) const MAX_ROUNDS: u32 = 3;
+pub(super) const MAX_ROUNDS: usize = 3;
 
 /// Why a group does not move.
 #[derive(Clone, Debug)]
@@ -119,11 +133,7 @@ impl Group {
 
     /// Notes that one of its secrets moved at `at`.
     pub fn note_move(&mut self, at: Timestamp) {
-        self.moved = Some(match self.moved {
-            Some(moved) if moved.rounds >= MAX_ROUNDS => moved,
-            Some(moved) => Moved { at, rounds: moved.rounds + 1 },
-            None => Moved { at, rounds: 1 },
-        });
+        self.moved = Some(Moved::again(self.moved, at, self.config.secrets.len()));
     }
 
     /// Takes over what it finds on the volume: after a restart, or when the config changed.
@@ -254,6 +264,29 @@ pub(super) fn present<'a>(
         Some((name, secret))
     });
     there.collect()
+}
+
+/// Whether variables may move: none of their secrets has yet to be asked since the last one moved,
+/// and no files are on their way that share a secret with them. So what a command has in its
+/// environment and what it reads are of one moment.
+pub(super) fn variables_stand(
+    names: &BTreeSet<SecretName>,
+    moved: Option<Moved>,
+    groups: &[Group],
+    secrets: &BTreeMap<SecretName, Tracked>,
+) -> bool {
+    let asked = |name: &SecretName| match (moved, secrets.get(name)) {
+        (Some(moved), Some(secret)) if secret.must_be_asked_since(moved.at) => {
+            let kept = |why: &Failure| why.report.reason == Reason::SecretDeleted;
+            secret.failure.as_ref().is_some_and(|why| kept(why) || secret.is_forgiven())
+        }
+        _ => true,
+    };
+    let mut shared = groups
+        .iter()
+        .filter(|group| group.is_delivered() && !group.config.secrets.is_disjoint(names));
+    names.iter().all(asked)
+        && shared.all(|group| group.moved.is_none() && group.refused.is_none() && !group.pending)
 }
 
 /// What a first start makes of its groups, before anything is on a volume.

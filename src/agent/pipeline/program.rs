@@ -19,9 +19,11 @@ use crate::agent::observe::{Event, log_report as say_error};
 use crate::agent::reason::{Reason, Report, system_word};
 use crate::agent::render::{self, RenderError};
 use crate::agent::rotate::Timestamp;
+use crate::sandbox;
 use crate::secret::{Secret, SecretBytes, SecretName};
 
 use super::Pipeline;
+use super::compose::{self, Moved};
 use super::tracked::Tracked;
 
 /// How long the command may take to end after SIGTERM before it is killed, when it is started anew.
@@ -124,6 +126,8 @@ pub struct Runner {
     generation: u64,
     /// Whether what it was started with may not be the newest.
     pub(super) due: bool,
+    /// Since when a secret of its variables has moved, and it was not started anew.
+    pub(super) moved: Option<Moved>,
     /// What it or we are told; until the loop takes it.
     signals: Option<mpsc::UnboundedReceiver<i32>>,
     /// How it ended.
@@ -153,6 +157,7 @@ impl Runner {
             kill_at: None,
             generation: 0,
             due: false,
+            moved: None,
             signals,
             ended: None,
         }
@@ -187,8 +192,8 @@ impl Runner {
     pub fn note_signal(&mut self, number: i32) {
         if number == libc::SIGCHLD {
             self.reap();
-        } else if let (Some(child), Some(signal)) = (self.child, Signal::from_named_raw(number)) {
-            let _ = kill_process(child, signal);
+        } else if let Some(child) = self.child {
+            let _ = sandbox::signal::send(child, number);
         }
     }
 
@@ -228,27 +233,28 @@ impl Runner {
     }
 }
 
-/// Every signal that a process may be sent and that means nothing to us ourselves. On a terminal
-/// those of the keyboard reach the command without our help, and would come twice.
+/// Every signal that a process may be sent and that means nothing to us ourselves, the real-time ones
+/// included. On a terminal those of the keyboard reach the command without our help, and would come
+/// twice.
 fn forwarded() -> impl Iterator<Item = i32> {
-    const OURS: [i32; 11] = [
+    // What can't be caught, what tells us of our own child, pipe and faults.
+    const OURS: [i32; 10] = [
         libc::SIGKILL,
         libc::SIGSTOP,
         libc::SIGCHLD,
+        libc::SIGPIPE,
         libc::SIGSEGV,
         libc::SIGBUS,
         libc::SIGILL,
         libc::SIGFPE,
         libc::SIGTRAP,
-        libc::SIGPIPE,
         libc::SIGSYS,
-        libc::SIGABRT,
     ];
     const KEYBOARD: [i32; 5] =
         [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
     let terminal = rustix::termios::isatty(std::io::stdin());
     let kept = move |number: &i32| OURS.contains(number) || (terminal && KEYBOARD.contains(number));
-    (1..32).filter(move |number| !kept(number))
+    (1..32).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(move |number| !kept(number))
 }
 
 /// As a shell has it: the code, or 128 and the signal.
@@ -287,6 +293,19 @@ impl Pipeline {
         Ok((variables, held.into_iter().map(|(_, secret)| secret).collect()))
     }
 
+    /// Whether variables and files are of one moment now.
+    fn variables_may_move(&self) -> bool {
+        let names = self.variable_secrets();
+        let Some(runner) = &self.runner else { return false };
+        if runner.runs() {
+            return compose::variables_stand(&names, runner.moved, &self.groups, &self.secrets);
+        }
+        // At the start files may be there from an earlier time; what they share is asked first.
+        let shared = self.groups.iter().filter(|group| !group.config.secrets.is_disjoint(&names));
+        let mut secrets = shared.flat_map(|group| &group.config.secrets);
+        secrets.all(|name| self.secrets.get(name).is_none_or(Tracked::was_asked))
+    }
+
     /// Starts the command once everything is delivered, starts it anew when its variables changed or
     /// files that nobody tells it of, and says how it ended.
     pub(super) fn tend_program(&mut self, now: Timestamp) -> Option<u8> {
@@ -299,10 +318,13 @@ impl Pipeline {
         if runner.runs() && (runner.renewing || !runner.due) {
             return None;
         }
+        if !self.variables_may_move() {
+            return None;
+        }
         let made = self.variables();
         let untold = self.tellers.is_empty().then_some(self.generation);
         let runner = self.runner.as_mut()?;
-        runner.due = false;
+        (runner.due, runner.moved) = (false, None);
         let (variables, shown) = match made {
             Ok(made) => made,
             Err(error) => {

@@ -14,7 +14,7 @@ use crate::agent::volume::{DesiredFile, Published, Volume};
 use crate::secret::{FilePath, SecretBytes, SecretName, VolumeName};
 
 use super::Pipeline;
-use super::compose::{self, Files, Group, Made, Refusal, Standing};
+use super::compose::{self, Files, Group, Made, Moved, Refusal, Standing};
 
 /// A volume and what is still to be done on it.
 pub(super) struct Carrier {
@@ -65,13 +65,22 @@ pub(super) struct Rotation {
 
 impl Pipeline {
     /// A secret has a new value: its groups are made anew, and their other secrets asked again, so
-    /// that a name and a password of two moments don't meet.
+    /// that a name and a password of two moments don't meet. The variables of a command are such a
+    /// group too.
     pub(super) fn note_move(&mut self, name: &SecretName, now: Timestamp) {
+        let variables = self.variable_secrets();
         let mut siblings = BTreeSet::new();
         for group in self.groups.iter_mut().filter(|group| group.config.secrets.contains(name)) {
             group.note_move(now);
             if let Some(moved) = group.moved.filter(|_| group.is_delivered()) {
                 siblings.extend(group.config.secrets.iter().map(|sibling| (sibling, moved.at)));
+            }
+        }
+        if let Some(runner) = self.runner.as_mut().filter(|_| variables.contains(name)) {
+            let moved = Moved::again(runner.moved, now, variables.len());
+            runner.moved = Some(moved);
+            if runner.runs() {
+                siblings.extend(variables.iter().map(|sibling| (sibling, moved.at)));
             }
         }
         for (sibling, at) in siblings {
