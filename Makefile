@@ -18,7 +18,7 @@ DEBIAN  += nginx nodejs curl # the examples
 DEBIAN  += prometheus # promtool, for the alerts
 DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
-.PHONY: test build image bench bench-scan e2e rehearsal fuzz lint deny docs features clean
+.PHONY: test build manual image bench bench-scan e2e rehearsal fuzz lint deny docs features clean
 
 ## Tests against real parts, root or not.
 test: $(BAO)
@@ -33,6 +33,11 @@ $(BAO): tests/requirements.txt
 ## The shipped binary.
 build:
 	RUSTFLAGS="$(STATIC)" $(CARGO) build --locked --release --target $(TARGET)
+
+## Shell completions and man pages of both programs, in target/manual.
+manual:
+	$(CARGO) run --quiet --locked --features scan --example manual -- target/manual
+	@echo "target/manual: copy completions/ to where your shell looks, man/ to a directory of MANPATH"
 
 ## The image, from the shipped binary and this machine's TLS roots. Nothing is pulled, and the same
 ## two files give the same image.

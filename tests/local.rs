@@ -103,6 +103,55 @@ fn an_editor_changes_the_text_in_memory_and_nothing_of_it_stays() {
 }
 
 #[test]
+fn a_store_is_encrypted_anew_for_others_as_it_stands() {
+    let place = Place::new();
+    let (mine, friend, other) =
+        (keygen(&place, "key.txt"), keygen(&place, "friend.txt"), keygen(&place, "other.txt"));
+    let edit = |script: &str| {
+        let mut command = place.command(&["local", "edit", "s.age"]);
+        let command = command.current_dir(place.path("")).env("VISUAL", script);
+        command.env("XDG_RUNTIME_DIR", place.path("")).stdin(Stdio::null()).output().unwrap()
+    };
+    exits(&local(&place, &["set", "s.age", "db.password"], b"p"), 0);
+    let text = "# ours\nzeta: 1 # last things first\ndb: {user: u, password: p}\n";
+    place.write("wanted", text);
+    let wanted = place.path("wanted").display().to_string();
+    exits(&edit(&format!("cp {wanted}")), 0);
+    let said = local(&place, &["recipients", "s.age", "--add", &friend, "--add", &other], b"");
+    exits(&said, 0);
+    let all = format!("{mine}\n{friend}\n{other}\n");
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), all);
+
+    // Each of them can read it, change it, and shuts nobody out by that.
+    for key in ["friend.txt", "other.txt"] {
+        exits(&local(&place, &["set", "s.age", "n.by", "--key-file", key], key.as_bytes()), 0);
+        assert_eq!(local(&place, &["get", "s.age", "n.by"], b"").stdout, key.as_bytes());
+    }
+
+    // Comments and order stay when only the recipients change.
+    let marked = format!("# recipients: {mine} {friend} {other}\n{text}");
+    place.write("wanted", &marked);
+    exits(&edit(&format!("cp {wanted}")), 0);
+    let removed = local(&place, &["recipients", "s.age", "--remove", &friend], b"");
+    let warning = exits(&removed, 0);
+    assert!(warning.contains("change them where they come from"), "{warning}");
+    assert_eq!(String::from_utf8(removed.stdout).unwrap(), format!("{mine}\n{other}\n"));
+    exits(&local(&place, &["get", "s.age", "zeta", "--key-file", "friend.txt"], b""), 77);
+    exits(&edit(&format!("sh {}", place.write("see", "cp \"$1\" seen\n").display())), 0);
+    let seen = std::fs::read_to_string(place.path("seen")).unwrap();
+    assert_eq!(seen, format!("# recipients: {mine} {other}\n{text}"));
+
+    // Nobody locks himself out, and a slip is told.
+    let before = std::fs::read(place.path("s.age")).unwrap();
+    for (who, why) in [(&mine, "the key at hand"), (&friend, "is not encrypted for it")] {
+        let refused = exits(&local(&place, &["recipients", "s.age", "--remove", who], b""), 78);
+        assert!(refused.contains(why), "{refused}");
+    }
+    exits(&local(&place, &["recipients", "s.age", "--add", "age1nonsense"], b""), 78);
+    assert_eq!(std::fs::read(place.path("s.age")).unwrap(), before);
+}
+
+#[test]
 fn a_changed_local_store_is_noticed_without_waiting_for_the_refresh() {
     let place = Place::new();
     keygen(&place, "key.txt");

@@ -111,10 +111,36 @@ impl Store<'_> {
             return Ok(false);
         }
         // The text is kept as it was edited, comments included, unless it must name new recipients.
-        let text = if new.is_empty() { after } else { prefixed(&Document::remember(&new), &after) };
         let sealed_for = all(&key, &document, &new);
+        let text = if new.is_empty() {
+            after
+        } else {
+            // All of them are remembered, ourselves too: who edits next has another key.
+            prefixed(&Document::remember(&sealed_for), &without_recipients(&after))
+        };
         self.replace(&text, &sealed_for, opened.stamp.as_ref()).map_err(fail)?;
         Ok(true)
+    }
+
+    /// Encrypts the text as it stands for `add` too and for `remove` no longer; without either nothing
+    /// is written. Gives for whom the file is encrypted now.
+    pub fn recipients(&self, add: &[String], remove: &[String]) -> Result<Vec<String>, Report> {
+        let fail = |fault| self.report(fault);
+        let key = self.key().map_err(fail)?;
+        let opened = self.open(&key).map_err(fail)?;
+        let document = Document::read(&opened.plain).map_err(fail)?;
+        let mut recipients = all(&key, &document, add);
+        shuts_nobody_out(&opened, &recipients).map_err(fail)?;
+        if add.is_empty() && remove.is_empty() {
+            return Ok(recipients);
+        }
+        for who in remove {
+            can_leave(who, &recipients, &key)?;
+        }
+        recipients.retain(|one| !remove.contains(one));
+        let text = prefixed(&Document::remember(&recipients), &without_recipients(&opened.plain));
+        self.replace(&text, &recipients, opened.stamp.as_ref()).map_err(fail)?;
+        Ok(recipients)
     }
 
     fn until_it_reads(
@@ -221,6 +247,34 @@ fn shuts_nobody_out(opened: &Opened, recipients: &[String]) -> Result<(), LocalF
 /// `NAME.FIELD` at the first dot, as references have it.
 fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once('.').map_or((name, None), |(name, field)| (name, Some(field)))
+}
+
+/// Whether somebody can be taken off the list: whoever is on it, but for the key at hand.
+fn can_leave(who: &str, recipients: &[String], key: &Key) -> Result<(), Report> {
+    let refuse = |why: &str, hint: String| {
+        let what = format!("`{}` can't be removed", who.escape_debug());
+        Err(Report::new(Reason::ConfigInvalid, what, why).hint(hint))
+    };
+    if key.recipients().iter().any(|own| own == who) {
+        let why = "it is the key at hand, which could not read what it writes then";
+        return refuse(why, "let somebody remove it who has another key".to_owned());
+    }
+    if !recipients.iter().any(|one| one == who) {
+        let hint = format!("it is encrypted for {}", recipients.join(", "));
+        return refuse("the file is not encrypted for it", hint);
+    }
+    Ok(())
+}
+
+/// The text without the lines that remember recipients; everything else as it stands.
+fn without_recipients(text: &SecretBytes) -> SecretBytes {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.expose().split_inclusive(|&byte| byte == b'\n') {
+        if !line.starts_with(Document::RECIPIENTS.as_bytes()) {
+            out.extend(line);
+        }
+    }
+    SecretBytes::from(out)
 }
 
 fn prefixed(line: &str, text: &SecretBytes) -> SecretBytes {

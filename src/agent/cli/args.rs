@@ -2,12 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Puts secrets into pods at run time, keeps them fresh, and tells the application.
 #[derive(Parser, Debug)]
-#[command(name = "sidekey", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(
+    name = "sidekey",
+    version,
+    long_version = long_version(),
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
 pub struct Cli {
     /// How log lines are written; without it text on a terminal, JSON otherwise.
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
@@ -61,6 +68,18 @@ pub enum Command {
     Other(Vec<OsString>),
 }
 
+/// The version, and what this binary was built with.
+fn long_version() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    const BUILT_IN: [(&str, bool); 2] =
+        [("vault", cfg!(feature = "vault")), ("local", cfg!(feature = "local"))];
+    TEXT.get_or_init(|| {
+        let with = BUILT_IN.iter().filter(|(_, there)| *there).map(|(name, _)| *name);
+        let with = with.collect::<Vec<_>>().join(" ");
+        format!("{}\nfeatures: {with}", env!("CARGO_PKG_VERSION"))
+    })
+}
+
 const AFTER_HELP: &str = "The config is the first of --config, $SIDEKEY_CONFIG (a path), \
     $SIDEKEY_CONFIG_YAML (the text itself), /etc/sidekey/config.yaml.\n\n\
     Exit codes: 0 done, 1 no (health), 64 usage, 65 unusable, 66 not there, 70 bug, 73 volume, \
@@ -89,6 +108,10 @@ const INJECT_HELP: &str = "A pod asks with annotations below `sidekey.dev/`. All
 const LOCAL_HELP: &str = "Example:\n  sidekey local keygen key.txt\n  \
     printf %s hunter2 | sidekey local set secrets.yaml.age --key-file key.txt db.password\n  \
     sidekey local get secrets.yaml.age --key-file key.txt db.password";
+
+#[cfg(feature = "local")]
+const RECIPIENTS_HELP: &str = "Examples:\n  sidekey local recipients secrets.yaml.age\n  \
+    sidekey local recipients secrets.yaml.age --add age1… --remove age1…";
 
 /// Where the config is.
 #[derive(Args, Debug)]
@@ -219,6 +242,9 @@ pub enum LocalCommand {
     },
     /// Open the whole store in $VISUAL or $EDITOR; the plaintext stays in memory.
     Edit(LocalEdit),
+    /// Show for whom the store is encrypted, or encrypt it anew for others. Comments and order stay.
+    #[command(after_help = RECIPIENTS_HELP)]
+    Recipients(LocalRecipients),
     /// Set one field to what stdin holds, byte for byte. Comments in the file are not kept.
     Set(LocalField),
     /// Write one field's exact bytes to stdout (with a newline on a terminal).
@@ -246,6 +272,21 @@ pub struct LocalEdit {
     /// Further age recipients who can open the file from now on.
     #[arg(long, value_name = "AGE1…")]
     pub recipient: Vec<String>,
+}
+
+/// Arguments of `local recipients`.
+#[cfg(feature = "local")]
+#[derive(Args, Debug)]
+pub struct LocalRecipients {
+    /// Which store.
+    #[command(flatten)]
+    pub store: LocalStoreArgs,
+    /// Who can open the file too from now on; may be given several times.
+    #[arg(long, value_name = "AGE1…")]
+    pub add: Vec<String>,
+    /// Who can open the file no longer. What was readable must be changed where it comes from.
+    #[arg(long, value_name = "AGE1…")]
+    pub remove: Vec<String>,
 }
 
 /// Arguments of `local set` and `local get`.

@@ -20,6 +20,15 @@ pub(super) fn local(command: LocalCommand) -> Exit {
                 print(if changed { "saved\n" } else { "nothing changed\n" });
             })
         }
+        LocalCommand::Recipients(args) => {
+            let changed = !(args.add.is_empty() && args.remove.is_empty());
+            store(&args.store).recipients(&args.add, &args.remove).map(|recipients| {
+                print(&(recipients.join("\n") + "\n"));
+                if changed && !args.remove.is_empty() {
+                    let _ = writeln!(std::io::stderr().lock(), "{}", warning(&was_readable()));
+                }
+            })
+        }
         LocalCommand::Set(args) => {
             let value = read_value(&args.name).map_err(|error| {
                 Report::new(Reason::Bug, "can't read the value", system_word(error.kind()))
@@ -39,6 +48,12 @@ pub(super) fn local(command: LocalCommand) -> Exit {
             report.reason.exit()
         }
     }
+}
+
+fn was_readable() -> Report {
+    let why = "whoever was removed may have copies of the file as it was";
+    Report::new(Reason::KeyMismatch, "the secrets themselves are the same", why)
+        .hint("change them where they come from, then here")
 }
 
 /// A report about something that is done all the same.

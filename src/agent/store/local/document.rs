@@ -6,9 +6,6 @@ use super::error::LocalFault;
 use super::yaml::{self, Entries};
 use crate::secret::{SecretBytes, SecretValue};
 
-/// The comment that remembers for whom the file is encrypted: an age file itself does not tell.
-const RECIPIENTS: &str = "# recipients:";
-
 /// The secrets of a local store.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -18,6 +15,9 @@ pub struct Document {
 }
 
 impl Document {
+    /// The comment that remembers for whom the file is encrypted: an age file itself does not tell.
+    pub const RECIPIENTS: &str = "# recipients:";
+
     /// Reads the plaintext.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Document {
     /// What is wrong and where, never what stands there.
     pub fn read(plain: &SecretBytes) -> Result<Document, LocalFault> {
         let text = std::str::from_utf8(plain.expose()).map_err(|_| LocalFault::NotText)?;
-        let recipients = text.lines().filter_map(|line| line.strip_prefix(RECIPIENTS));
+        let recipients = text.lines().filter_map(|line| line.strip_prefix(Document::RECIPIENTS));
         let recipients = recipients.flat_map(str::split_whitespace).map(str::to_owned).collect();
         Ok(Document { recipients, entries: yaml::parse(text).map_err(LocalFault::Yaml)? })
     }
@@ -63,7 +63,7 @@ impl Document {
     pub fn remember(recipients: &[String]) -> String {
         match recipients {
             [] => String::new(),
-            some => format!("{RECIPIENTS} {}\n", some.join(" ")),
+            some => format!("{} {}\n", Document::RECIPIENTS, some.join(" ")),
         }
     }
 }

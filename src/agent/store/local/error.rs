@@ -235,7 +235,7 @@ impl LocalError {
                     "{sealed_for} keys can open it and only {known} are known here; \
                      the others would be shut out"
                 ),
-                "name them once with `sidekey local edit --recipient AGE1…`; the file remembers them"
+                "name them once with `sidekey local recipients FILE --add AGE1…`; the file remembers them"
                     .into(),
             ),
             _ => return None,
