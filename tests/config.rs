@@ -35,6 +35,9 @@ fn folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
     let mut folders: Vec<_> =
         std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // A build without a kind of store says so at each of them.
+    let name = |folder: &Path| folder.file_name().unwrap().to_string_lossy().into_owned();
+    folders.retain(|folder| cfg!(feature = "aws") || !name(folder).starts_with("aws-"));
     folders.sort();
     folders
 }

@@ -85,7 +85,7 @@ impl Client {
     }
 }
 
-fn read_reply(mut from: impl BufRead) -> std::io::Result<Reply> {
+pub(crate) fn read_reply(mut from: impl BufRead) -> std::io::Result<Reply> {
     let mut line = String::new();
     from.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());

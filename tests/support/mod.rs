@@ -11,6 +11,8 @@ mod bao;
 mod certs;
 mod http;
 mod jwt;
+#[cfg(feature = "aws")]
+mod moto;
 mod orders;
 mod ports;
 mod postgres;
@@ -23,6 +25,8 @@ pub(crate) use bao::{Bao, Kind};
 pub(crate) use certs::{Authority, Issued};
 pub(crate) use http::{Client, Reply};
 pub(crate) use jwt::{Signer, unix_now};
+#[cfg(feature = "aws")]
+pub(crate) use moto::{Front, Moto, REGION, refusal, refusal_xml};
 pub(crate) use orders::Orders;
 pub(crate) use ports::free_pair;
 pub(crate) use postgres::{Connection, Database, Postgres};

@@ -63,6 +63,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  sidekey install /run/sidekey/bin/sidekey")]
     #[cfg(feature = "kube")]
     Install(InstallArgs),
+    /// Encrypt stdin with a key of AWS KMS, for a ciphertext in Git or in an image.
+    #[command(after_help = SEAL_HELP)]
+    Seal(SealArgs),
     /// Commands that later versions bring, known by name so that their absence is said plainly.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -112,6 +115,27 @@ const LOCAL_HELP: &str = "Example:\n  sidekey local keygen key.txt\n  \
 #[cfg(feature = "local")]
 const RECIPIENTS_HELP: &str = "Examples:\n  sidekey local recipients secrets.yaml.age\n  \
     sidekey local recipients secrets.yaml.age --add age1… --remove age1…";
+
+const SEAL_HELP: &str = "What is printed is base64 in lines; `kms/decrypt` with `ciphertext_file` \
+    reads it. docs/aws.md has its format.\n\nExample:\n  \
+    sidekey seal --key alias/app --context app=orders < seed.txt > seed.enc";
+
+/// Arguments of `seal`.
+#[derive(Args, Debug)]
+pub struct SealArgs {
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// The store of kind `aws` that the key is in, if the config has several.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// The key: its id, its ARN or an alias.
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// A part of the encryption context; whoever decrypts must say the same.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub context: Vec<String>,
+}
 
 /// Where the config is.
 #[derive(Args, Debug)]

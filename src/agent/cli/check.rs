@@ -94,6 +94,11 @@ fn show_text(source: &Source, parsed: &Parsed, failures: &[Report], live: bool) 
 /// whether it would be.
 async fn try_out(store: &Store, secret: &SecretConfig) -> Result<(), Report> {
     let (from, now) = (&secret.from, rotate::now().0);
+    if store.only_reads() {
+        let files = pipeline::parameter_files(&secret.with)?;
+        let wanted = Wanted { files: &files, ..Wanted::plain(from, &secret.with, now) };
+        return store.fetch(wanted).await.map(drop).map_err(|error| error.report());
+    }
     let writes = !secret.with.is_empty();
     let makes = store.makes(from, now).await.map_err(|error| error.report())?;
     if secret.leased || writes || makes {

@@ -144,7 +144,10 @@ fn secret_for(
     if let Some((known, _)) = config.secrets.iter().find(same) {
         return Ok((FieldRef { secret: known.clone(), field, optional: false }, None));
     }
-    let leased = from.path.split('/').skip(1).any(|part| part == "creds");
+    let kind = config.stores.get(&from.store);
+    let is_vault = matches!(kind, Some(StoreKind::Vault(_)));
+    let pinned = config::is_pinned(&from, matches!(kind, Some(StoreKind::Aws(_))));
+    let leased = is_vault && from.path.split('/').skip(1).any(|part| part == "creds");
     let secret_config = SecretConfig {
         from,
         engine: None,
@@ -152,6 +155,7 @@ fn secret_for(
         optional: false,
         on_delete: OnDelete::Keep,
         leased,
+        pinned,
         with: Parameters::default(),
         allow_expiry: false,
     };
@@ -173,7 +177,7 @@ fn logins(config: &Config) -> Vec<String> {
             Login::Token(TokenSource::Env(name)) => Some(name.clone()),
             _ => None,
         },
-        StoreKind::Local(_) => None,
+        StoreKind::Local(_) | StoreKind::Aws(_) => None,
     });
     named.collect()
 }

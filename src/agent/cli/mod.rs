@@ -11,6 +11,7 @@ mod inject;
 mod install;
 #[cfg(feature = "local")]
 mod local;
+mod seal;
 mod serve;
 
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use clap::Parser;
 
 pub use args::{
     CheckArgs, Cli, Command, ConfigArg, ExecArgs, GetArgs, HealthArgs, LogFormat, LogLevel,
-    OutputFormat,
+    OutputFormat, SealArgs,
 };
 
 use super::config::{self, Parsed, Source, Surroundings};
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli, hardened: &Hardened) -> u8 {
         Command::Inject(args) => inject::inject(&args),
         #[cfg(feature = "kube")]
         Command::Install(args) => install::install(&args),
+        Command::Seal(args) => seal::seal(&args),
         Command::Other(args) => unknown(&args),
     };
     exit.code()
@@ -87,7 +89,8 @@ fn unknown(args: &[OsString]) -> Exit {
         );
         return Exit::Usage;
     }
-    let known = ["init", "run", "exec", "get", "check", "health", "local", "inject", "install"];
+    let known =
+        ["init", "run", "exec", "get", "check", "health", "local", "seal", "inject", "install"];
     let nearest = known
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(a, &name).total_cmp(&strsim::jaro_winkler(b, &name)));

@@ -4,6 +4,7 @@
 //! here); between the two stands [`fn@parse`]. Parsing is pure: environment and surroundings are
 //! arguments, and nothing is opened.
 
+mod aws;
 mod decode;
 mod group;
 mod mistake;
@@ -20,6 +21,7 @@ mod substitute;
 mod units;
 pub mod yaml;
 
+pub use aws::{AwsPath, AwsVersion, is_pinned};
 pub use mistake::{Mistake, Mistakes, Span, nearest, suggest};
 pub use model::*;
 pub use parse::{Parsed, Surroundings, parse};

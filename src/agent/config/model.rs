@@ -45,6 +45,49 @@ pub enum StoreKind {
     Vault(VaultConfig),
     /// An age-encrypted file.
     Local(LocalConfig),
+    /// AWS: Secrets Manager, Parameter Store and KMS.
+    Aws(AwsConfig),
+}
+
+/// AWS: Secrets Manager, Parameter Store and KMS, with the credentials of the SDK's default chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AwsConfig {
+    /// The region; without it the profile's, then the instance's.
+    pub region: Option<String>,
+    /// The endpoint of every service that has none of its own.
+    pub endpoint: Option<String>,
+    /// The endpoints of single services.
+    pub endpoints: BTreeMap<AwsService, String>,
+    /// Whether FIPS endpoints are used.
+    pub fips: bool,
+    /// Whether dual-stack endpoints are used.
+    pub dual_stack: bool,
+    /// PEM certificates that replace the platform's roots.
+    pub ca_file: Option<PathBuf>,
+    /// A role to assume with what the chain found.
+    pub role: Option<AssumedRole>,
+}
+
+/// A role that is assumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumedRole {
+    /// Its name.
+    pub arn: String,
+    /// What its trust policy expects as `sts:ExternalId`.
+    pub external_id: Option<String>,
+}
+
+/// A service of AWS that we speak to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AwsService {
+    /// Secrets Manager.
+    SecretsManager,
+    /// Parameter Store.
+    Ssm,
+    /// KMS.
+    Kms,
+    /// STS.
+    Sts,
 }
 
 /// Vault or OpenBao.
@@ -185,6 +228,7 @@ impl Parameters {
 
 /// One secret to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct SecretConfig {
     /// From where.
     pub from: SecretRef,
@@ -198,6 +242,9 @@ pub struct SecretConfig {
     pub on_delete: OnDelete,
     /// Whether it comes with a lease, as far as the config says: `lease:`, else the path.
     pub leased: bool,
+    /// Whether its version names one value for ever, so that it is never polled. A label that can
+    /// be moved to another value is polled.
+    pub pinned: bool,
     /// Parameters of the request.
     pub with: Parameters,
     /// Whether `init` may deliver a lease that nobody renews.

@@ -1,5 +1,6 @@
 //! From what a user wrote to what the program relies on.
 
+mod aws;
 mod confirm;
 mod files;
 mod foreign;

@@ -107,8 +107,10 @@ pub fn to_text(config: &Config) -> String {
 fn pace(secret: &SecretConfig) -> String {
     let has =
         |words: &[&str]| secret.from.path.split('/').skip(1).any(|part| words.contains(&part));
-    if secret.from.version.is_some() {
+    if secret.pinned {
         "pinned".to_owned()
+    } else if secret.from.path == "kms/decrypt" {
+        "when it changes".to_owned()
     } else if secret.leased {
         "by its lease".to_owned()
     } else if !secret.with.is_empty() && has(&["issue", "sign", "sign-verbatim"]) {
@@ -141,6 +143,10 @@ fn table(rows: &[Vec<String>]) -> String {
 fn identity(store: &StoreKind) -> String {
     match store {
         StoreKind::Local(local) => format!("key {}", local.key_file.display()),
+        StoreKind::Aws(aws) => match &aws.role {
+            Some(role) => format!("role {}", role.arn),
+            None => "the AWS default chain".to_owned(),
+        },
         StoreKind::Vault(vault) => match &vault.login {
             Login::Kubernetes { role, mount, .. } => format!("role {role} ({mount})"),
             Login::Jwt { role, mount, .. } => format!("role {role} ({mount})"),

@@ -54,13 +54,13 @@ record! {
 
     /// A store.
     "a store" RawStore {
-        /// `vault` (Vault and OpenBao) or `local` (an age-encrypted file).
+        /// `vault` (Vault and OpenBao), `aws` (Secrets Manager, Parameter Store, KMS) or `local` (an age-encrypted file).
         kind: String,
         /// `https://host:port`. $BAO_ADDR, then $VAULT_ADDR unless given.
         address: String,
         /// The namespace. $BAO_NAMESPACE, then $VAULT_NAMESPACE unless given.
         namespace: String,
-        /// PEM certificates that replace the platform's roots. $BAO_CACERT, then $VAULT_CACERT unless given.
+        /// PEM certificates that replace the platform's roots. For a Vault $BAO_CACERT, then $VAULT_CACERT unless given.
         ca_file: String,
         /// A client certificate for TLS (PEM). $BAO_CLIENT_CERT, then $VAULT_CLIENT_CERT unless given.
         client_cert_file: String,
@@ -74,12 +74,32 @@ record! {
         file: String,
         /// The age key that opens it.
         key_file: String,
-        /// The region of an AWS store.
+        /// The region of an AWS store. $AWS_REGION, then $AWS_DEFAULT_REGION, the profile's, the instance's unless given.
         region: String,
-        /// The endpoint of an AWS store.
+        /// The endpoint of an AWS store, for every service. The region's own unless given.
         endpoint: String,
-        /// A role to assume for an AWS store.
+        /// The endpoints of single services of an AWS store, such as those of a VPC.
+        endpoints: RawEndpoints,
+        /// Whether the FIPS endpoints of AWS are used.
+        fips: bool,
+        /// Whether the dual-stack (IPv6) endpoints of AWS are used.
+        dual_stack: bool,
+        /// A role to assume for an AWS store, with what the default chain finds.
         role_arn: String,
+        /// What the role's trust policy expects as `sts:ExternalId`.
+        external_id: String,
+    }
+
+    /// Endpoints of AWS by service.
+    "`endpoints`" RawEndpoints {
+        /// Secrets Manager's.
+        secretsmanager: String,
+        /// Parameter Store's.
+        ssm: String,
+        /// KMS's.
+        kms: String,
+        /// STS's, where roles are assumed.
+        sts: String,
     }
 
     /// How Sidekey logs in.

@@ -97,7 +97,9 @@ pub(super) fn check_path(path: &str) -> Result<(), ReferenceError> {
         return Err(ReferenceError::Control);
     }
     let bad = |part: &str| matches!(part, "" | "." | "..");
-    if path.split('/').any(bad) { Err(ReferenceError::BadPath) } else { Ok(()) }
+    // Names in AWS may begin with a slash of their own: `ssm//app/prod/key`.
+    let aws = ["ssm//", "secretsmanager//"].iter().find_map(|service| path.strip_prefix(service));
+    if aws.unwrap_or(path).split('/').any(bad) { Err(ReferenceError::BadPath) } else { Ok(()) }
 }
 
 /// The field of a long form: literal, or a pointer if it begins with `/`.

@@ -107,6 +107,7 @@ impl Pipeline {
             started: false,
             shown: None,
         };
+        pipeline.foretell();
         pipeline.adopt(now).map_err(|report| vec![report])?;
         Ok(pipeline)
     }

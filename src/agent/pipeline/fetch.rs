@@ -60,6 +60,14 @@ pub(super) enum Answered {
 pub(super) type Request = LocalBoxFuture<'static, (StoreName, Answered)>;
 
 impl Pipeline {
+    /// Tells each store what it will be asked for.
+    pub(super) fn foretell(&self) {
+        for (name, slot) in &self.stores {
+            let ours = self.secrets.values().map(|tracked| &tracked.config.from);
+            slot.store.expect(ours.filter(|from| from.store == *name));
+        }
+    }
+
     /// Starts requests at every store that is open and has something due: what keeps alive what is
     /// here comes first, then what is new, then what is given back.
     pub(super) fn ask(&mut self, now: Timestamp, mode: Mode) -> Vec<Request> {
@@ -237,6 +245,9 @@ impl Pipeline {
 /// How long other changes are waited for when a lease that is in use is about to end.
 pub(super) const HURRY: Duration = Duration::from_millis(100);
 
+/// An answer that came along with another one counts as new for this part of the time between two.
+const FRESH: u32 = 8;
+
 /// Of the secrets of a store that are due, the one that is due longest.
 fn first_due<'a>(
     secrets: &'a mut BTreeMap<SecretName, Tracked>,
@@ -262,9 +273,11 @@ fn request(
     let (from, engine) = (tracked.config.from.clone(), tracked.config.engine);
     let with = tracked.config.with.clone();
     let have = tracked.have().cloned();
+    let fresh = tracked.config.refresh / FRESH;
     Box::pin(async move {
         let (have, now) = (have.as_ref(), now.0);
-        let wanted = Wanted { from: &from, engine, have, with: &with, files: &files, leases, now };
+        let wanted =
+            Wanted { from: &from, engine, have, with: &with, files: &files, leases, fresh, now };
         let result = store.fetch(wanted).await;
         (name, Answered::Secret { secret, as_what: Box::new((from, with)), result })
     })

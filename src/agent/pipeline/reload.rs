@@ -181,6 +181,7 @@ impl Pipeline {
         for carrier in self.carriers.values_mut() {
             carrier.dirty = true;
         }
+        self.foretell();
         self.renderer = renderer;
         self.config = new;
         // With what is the newest now, or a restart would take a value of the old path for one of the

@@ -125,7 +125,7 @@ impl Tracked {
     pub fn pace(&self, unix_now: i64) -> Pace {
         let leased = self.latest.as_ref().is_some_and(|latest| latest.lease.is_some());
         match self.rhythm {
-            _ if leased || self.config.from.version.is_some() => Pace::Pinned,
+            _ if leased || self.config.pinned => Pace::Pinned,
             Rhythm::Turns(left) => Pace::Turns { left },
             Rhythm::Dated { from, until } => {
                 let span = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -143,7 +143,7 @@ impl Tracked {
     pub fn is_ageless(&self) -> bool {
         let absent = self.failure.as_ref().is_some_and(|failure| !failure.transient);
         match self.latest {
-            Some(_) => self.config.from.version.is_some(),
+            Some(_) => self.config.pinned,
             None => self.is_forgiven() && absent,
         }
     }
@@ -165,7 +165,7 @@ impl Tracked {
 
     /// Whether the store has to be asked again to know that it did not move since `at`.
     pub fn must_be_asked_since(&self, at: Timestamp) -> bool {
-        let pinned = self.config.from.version.is_some();
+        let pinned = self.config.pinned;
         let made = self.latest.is_some() && self.is_minted();
         !pinned && !made && self.answered.is_none_or(|answered| answered < at)
     }

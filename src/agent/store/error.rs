@@ -45,6 +45,9 @@ pub enum StoreError {
     /// An age-encrypted file.
     #[cfg(feature = "local")]
     Local(super::local::LocalError),
+    /// AWS.
+    #[cfg(feature = "aws")]
+    Aws(super::aws::AwsError),
 }
 
 impl StoreError {
@@ -56,6 +59,8 @@ impl StoreError {
             StoreError::Vault(error) => error.retry(),
             #[cfg(feature = "local")]
             StoreError::Local(error) => error.retry(),
+            #[cfg(feature = "aws")]
+            StoreError::Aws(error) => error.retry(),
         }
     }
 
@@ -67,6 +72,8 @@ impl StoreError {
             StoreError::Vault(error) => error.scope(),
             #[cfg(feature = "local")]
             StoreError::Local(error) => error.scope(),
+            #[cfg(feature = "aws")]
+            StoreError::Aws(error) => error.scope(),
         }
     }
 
@@ -89,11 +96,13 @@ impl StoreError {
                 format!("store `{store}` can't be used"),
                 "this binary was built without its kind of store",
             )
-            .hint("build with the cargo feature named like the kind (`vault`, `local`)"),
+            .hint("build with the cargo feature named like the kind (`vault`, `aws`, `local`)"),
             #[cfg(feature = "vault")]
             StoreError::Vault(error) => error.report(),
             #[cfg(feature = "local")]
             StoreError::Local(error) => error.report(),
+            #[cfg(feature = "aws")]
+            StoreError::Aws(error) => error.report(),
         }
     }
 }
@@ -109,6 +118,13 @@ impl From<super::vault::VaultError> for StoreError {
 impl From<super::local::LocalError> for StoreError {
     fn from(error: super::local::LocalError) -> StoreError {
         StoreError::Local(error)
+    }
+}
+
+#[cfg(feature = "aws")]
+impl From<super::aws::AwsError> for StoreError {
+    fn from(error: super::aws::AwsError) -> StoreError {
+        StoreError::Aws(error)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Where secrets live, seen from the inside: one enum of the kinds, and what every kind promises.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod error;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(any(feature = "vault", feature = "aws"))]
+pub mod net;
 #[cfg(feature = "vault")]
 pub mod vault;
 
@@ -76,6 +80,8 @@ pub struct Wanted<'a> {
     pub files: &'a BTreeMap<String, SecretBytes>,
     /// Whether somebody looks after a lease. If nobody does, one that comes is given back at once.
     pub leases: bool,
+    /// How old an answer may be that came along with another one and still counts as new.
+    pub fresh: Duration,
     /// The boot-time clock.
     pub now: Duration,
 }
@@ -84,7 +90,8 @@ impl<'a> Wanted<'a> {
     /// A read of what is there, without anything special about it; a lease is given back.
     pub fn plain(from: &'a SecretRef, with: &'a Parameters, now: Duration) -> Wanted<'a> {
         const NO_FILES: &BTreeMap<String, SecretBytes> = &BTreeMap::new();
-        Wanted { from, engine: None, have: None, with, files: NO_FILES, leases: false, now }
+        let fresh = Duration::ZERO;
+        Wanted { from, engine: None, have: None, with, files: NO_FILES, leases: false, fresh, now }
     }
 }
 
@@ -136,6 +143,9 @@ pub enum Store {
     /// An age-encrypted file.
     #[cfg(feature = "local")]
     Local(local::LocalStore),
+    /// AWS.
+    #[cfg(feature = "aws")]
+    Aws(Box<aws::AwsStore>),
 }
 
 #[cfg_attr(
@@ -164,6 +174,11 @@ impl Store {
                 drop((sessions, record));
                 Ok(Store::Local(local::LocalStore::build(config, digest_key)?))
             }
+            #[cfg(feature = "aws")]
+            StoreKind::Aws(config) => {
+                drop((sessions, record));
+                Ok(Store::Aws(Box::new(aws::AwsStore::build(name, config, digest_key)?)))
+            }
             #[allow(unreachable_patterns, reason = "with every kind built in, none is left")]
             _ => {
                 drop((digest_key, sessions, record));
@@ -182,6 +197,32 @@ impl Store {
             Store::Vault(ref store) => Ok(store.fetch(wanted).await?),
             #[cfg(feature = "local")]
             Store::Local(ref store) => Ok(store.fetch(wanted)?.into()),
+            #[cfg(feature = "aws")]
+            Store::Aws(ref store) => Ok(store.fetch(wanted).await?),
+        }
+    }
+
+    /// Learns what will be asked for, so that a store can be asked for several at once.
+    pub fn expect<'a>(&self, refs: impl Iterator<Item = &'a SecretRef>) {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(_) => drop(refs),
+            #[cfg(feature = "local")]
+            Store::Local(_) => drop(refs),
+            #[cfg(feature = "aws")]
+            Store::Aws(ref store) => store.expect(refs),
+        }
+    }
+
+    /// Whether asking only shows what is there and never makes anything.
+    pub fn only_reads(&self) -> bool {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(_) => false,
+            #[cfg(feature = "local")]
+            Store::Local(_) => true,
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => true,
         }
     }
 
@@ -197,6 +238,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.may(from, writes, now).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(()),
         }
     }
 
@@ -207,6 +250,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.makes(from, now).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(false),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(false),
         }
     }
 
@@ -217,6 +262,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.renew(lease).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(Granted { span: None, renewable: false }),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(Granted { span: None, renewable: false }),
         }
     }
 
@@ -227,6 +274,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.renew_session(serial, now).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(Granted { span: None, renewable: false }),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(Granted { span: None, renewable: false }),
         }
     }
 
@@ -237,6 +286,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.log_in(now).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(()),
         }
     }
 
@@ -247,6 +298,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.let_go(serial).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(()),
         }
     }
 
@@ -257,6 +310,8 @@ impl Store {
             Store::Vault(ref store) => store.sessions(),
             #[cfg(feature = "local")]
             Store::Local(_) => Vec::new(),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Vec::new(),
         }
     }
 
@@ -268,6 +323,8 @@ impl Store {
             Store::Vault(ref store) => kept.extend(store.trial()),
             #[cfg(feature = "local")]
             Store::Local(_) => {}
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => {}
         }
         // A token that was given is read where it is given.
         kept.retain(|session| !session.given);
@@ -281,6 +338,8 @@ impl Store {
             Store::Vault(ref store) => store.given_file(),
             #[cfg(feature = "local")]
             Store::Local(_) => None,
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => None,
         }
     }
 
@@ -291,6 +350,8 @@ impl Store {
             Store::Vault(ref store) => store.look_at_given(now),
             #[cfg(feature = "local")]
             Store::Local(_) => false,
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => false,
         }
     }
 
@@ -301,6 +362,8 @@ impl Store {
             Store::Vault(ref store) => store.logout().await,
             #[cfg(feature = "local")]
             Store::Local(_) => {}
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => {}
         }
     }
 
@@ -311,6 +374,8 @@ impl Store {
             Store::Vault(ref store) => store.session_is_ours(),
             #[cfg(feature = "local")]
             Store::Local(_) => false,
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => false,
         }
     }
 
@@ -321,6 +386,8 @@ impl Store {
             Store::Vault(ref store) => Ok(store.revoke(lease).await?),
             #[cfg(feature = "local")]
             Store::Local(_) => Ok(()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(()),
         }
     }
 
@@ -331,6 +398,8 @@ impl Store {
             Store::Vault(_) => None,
             #[cfg(feature = "local")]
             Store::Local(ref store) => Some(store.watch()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => None,
         }
     }
 
@@ -341,6 +410,8 @@ impl Store {
             Store::Vault(_) => Vec::new(),
             #[cfg(feature = "local")]
             Store::Local(ref store) => store.remarks(),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Vec::new(),
         }
     }
 }

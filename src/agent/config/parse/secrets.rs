@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::aws::is_pinned;
 use super::super::decode::{At, Decode, Named};
 use super::super::mistake::{Mistake, Span, suggest};
 use super::super::model::{Engine, OnDelete, SecretConfig, SecretRef};
@@ -17,6 +18,12 @@ use crate::secret::{FieldPath, SecretName, StoreName};
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// Asking more often is a load on the store and no gain for anybody.
 const SHORTEST: Duration = Duration::from_millis(500);
+
+/// The kind of the store that a reference names, as the config writes it.
+fn kind_of<'a>(from: &SecretRef, stores: &'a Named<RawStore>) -> Option<&'a str> {
+    let (_, store) = stores.entries.iter().find(|(name, _)| name.value == from.store.as_str())?;
+    Some(store.value.kind.as_ref()?.value.as_str())
+}
 
 impl Context<'_> {
     pub(super) fn secrets(
@@ -77,9 +84,12 @@ impl Context<'_> {
         let span = &from.span;
         let from = self.reference(&from.value, &stores.known())?;
         self.fits_the_store(&from, span, raw, engine, stores);
+        let kind = kind_of(&from, stores);
         let creds = from.path.split('/').skip(1).any(|part| part == "creds")
-            && !from.path.ends_with("/creds");
+            && !from.path.ends_with("/creds")
+            && kind != Some("aws");
         Some(SecretConfig {
+            pinned: is_pinned(&from, kind == Some("aws")),
             leased: raw.lease.as_ref().map_or(creds, |lease| lease.value),
             engine,
             refresh: asked.or(refresh).unwrap_or(REFRESH),
@@ -126,12 +136,11 @@ impl Context<'_> {
         engine: Option<Engine>,
         stores: &Named<RawStore>,
     ) {
-        let store = stores.entries.iter().find(|(name, _)| name.value == from.store.as_str());
-        let kind = store.and_then(|(_, store)| store.value.kind.as_ref());
         let mut note = |span: &Span, what: &str, why: &str, hint: &str| {
             self.mistakes.push(Mistake::new(span, what, why, hint));
         };
-        match kind.map(|kind| kind.value.as_str()) {
+        match kind_of(from, stores) {
+            Some("aws") => self.fits_aws(from, span, raw),
             Some("local") => {
                 if from.version.is_some() {
                     note(
@@ -181,6 +190,14 @@ impl Context<'_> {
                         "only key-value version 2 has older versions",
                         "`engine` says that this is something else",
                         "remove the `@` and what follows, or `engine`",
+                    );
+                }
+                if from.path.contains("//") {
+                    note(
+                        span,
+                        "the path has an empty part",
+                        "names that begin with a slash are AWS's, and this store is a Vault",
+                        "write the path without `//`",
                     );
                 }
                 if from.path.starts_with("v1/") {

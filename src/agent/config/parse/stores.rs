@@ -57,7 +57,7 @@ impl Context<'_> {
                     &name.span,
                     format!("store `{}` has no `kind`", name.shown),
                     "the kind says how the store is spoken to",
-                    "write `kind: vault` (Vault, OpenBao) or `kind: local` (an encrypted file)",
+                    "write `kind: vault` (Vault, OpenBao), `kind: aws` or `kind: local` (an encrypted file)",
                 ));
             }
             return None;
@@ -69,7 +69,7 @@ impl Context<'_> {
                 Some(StoreKind::Vault(self.vault(name, raw)?))
             }
             "local" => {
-                self.only_for(raw, "local", &[VAULT, AWS]);
+                self.only_for(raw, "local", &[CA, VAULT, AWS]);
                 self.built_in("local", cfg!(feature = "local"), &kind.span);
                 let file = self.needed(name, "file", raw.file.as_ref(), &raw.wrong);
                 let key_file = self.needed(name, "key_file", raw.key_file.as_ref(), &raw.wrong);
@@ -77,12 +77,8 @@ impl Context<'_> {
             }
             "aws" => {
                 self.only_for(raw, "aws", &[VAULT, LOCAL]);
-                self.mistakes.push(Mistake::not_yet(
-                    &kind.span,
-                    "stores of kind `aws` are not there yet",
-                    "use `kind: vault` or `kind: local`",
-                ));
-                None
+                self.built_in("aws", cfg!(feature = "aws"), &kind.span);
+                Some(StoreKind::Aws(self.aws(name, raw)?))
             }
             _ => {
                 self.mistakes.push(choice("kind", kind, &["vault", "local", "aws"]));
@@ -171,15 +167,20 @@ const AWS: fn(&RawStore) -> Keys<'_> = |raw| {
     vec![
         ("region", span(raw.region.as_ref())),
         ("endpoint", span(raw.endpoint.as_ref())),
+        ("endpoints", span(raw.endpoints.as_ref())),
+        ("fips", span(raw.fips.as_ref())),
+        ("dual_stack", span(raw.dual_stack.as_ref())),
         ("role_arn", span(raw.role_arn.as_ref())),
+        ("external_id", span(raw.external_id.as_ref())),
     ]
 };
+
+const CA: fn(&RawStore) -> Keys<'_> = |raw| vec![("ca_file", span(raw.ca_file.as_ref()))];
 
 const VAULT: fn(&RawStore) -> Keys<'_> = |raw| {
     vec![
         ("address", span(raw.address.as_ref())),
         ("namespace", span(raw.namespace.as_ref())),
-        ("ca_file", span(raw.ca_file.as_ref())),
         ("client_cert_file", span(raw.client_cert_file.as_ref())),
         ("client_key_file", span(raw.client_key_file.as_ref())),
         ("redirect_hosts", span(raw.redirect_hosts.as_ref())),

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::agent::identity::{Claims, IdentityError};
 use crate::agent::reason::{Reason, Report};
+use crate::agent::store::net::Trouble;
+pub use crate::agent::store::net::{TlsFault, Unreachable, Wait};
 use crate::agent::store::{Retry, Scope};
 use crate::secret::{FieldPath, JsonError, StoreName};
 
@@ -176,59 +178,6 @@ pub enum Fault {
     },
 }
 
-/// Why no complete answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreachable {
-    /// The name has no address.
-    Name,
-    /// Nobody listens.
-    Refused,
-    /// No way there.
-    NoRoute,
-    /// Too slow.
-    Slow(Wait),
-    /// The connection ended before the answer.
-    Cut,
-    /// The connection ended within the answer.
-    CutInBody,
-    /// What answers does not speak HTTP.
-    NotHttp,
-    /// Anything else.
-    Other,
-}
-
-/// What was waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// The connection.
-    Connect,
-    /// The head of the answer.
-    FirstByte,
-    /// The whole answer.
-    Total,
-}
-
-/// Why TLS could not be set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsFault {
-    /// The server's certificate is past its end.
-    Expired,
-    /// The server's certificate is not valid yet.
-    NotYet,
-    /// The server's certificate is for another name.
-    WrongName,
-    /// We don't trust who signed the server's certificate.
-    UnknownIssuer,
-    /// The server does not take our client certificate, or wants one.
-    ClientCert,
-    /// What answers does not speak TLS.
-    NotTls,
-    /// What answers speaks TLS where we spoke plainly.
-    Plain,
-    /// Anything else.
-    Other,
-}
-
 /// Why a redirect was not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedirectFault {
@@ -386,6 +335,15 @@ impl VaultError {
     /// The error as a person reads it.
     pub fn report(&self) -> Report {
         super::report::of(self)
+    }
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Fault {
+        match trouble {
+            Trouble::Unreachable(why) => Fault::Unreachable(why),
+            Trouble::Tls(why) => Fault::Tls(why),
+        }
     }
 }
 

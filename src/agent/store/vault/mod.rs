@@ -5,7 +5,6 @@
 //! what an answer means, `wire` how one travels.
 
 mod answer;
-mod dns;
 mod error;
 mod lease;
 mod read;

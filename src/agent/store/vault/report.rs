@@ -1,7 +1,7 @@
 //! The words for every fault: what, why, and what to do about it.
 
 use super::error::{
-    Absence, Fault, Malformed, RedirectFault, TlsFault, Unreachable, VaultError, Wait, Who,
+    Absence, Fault, Malformed, RedirectFault, TlsFault, Unreachable, VaultError, Who,
 };
 use crate::agent::identity::Claims;
 use crate::agent::reason::Report;
@@ -192,63 +192,12 @@ fn say(what: String, why: impl Into<String>, hint: impl Into<String>) -> Words {
 }
 
 fn unreachable(store: &str, address: &str, why: Unreachable) -> Words {
-    let (why, hint) = match why {
-        Unreachable::Name => ("its name has no address", "check the name and the pod's DNS"),
-        Unreachable::Refused => {
-            ("the connection was refused", "check the port, and whether the store runs")
-        }
-        Unreachable::NoRoute => {
-            ("there is no route to it", "check the network and its policies (egress)")
-        }
-        Unreachable::Slow(Wait::Connect) => (
-            "no connection within the time for it",
-            "check the network and its policies (egress); a proxy is not used",
-        ),
-        Unreachable::Slow(Wait::FirstByte) => {
-            ("no answer within the time for it", "look at the store's load and its log")
-        }
-        Unreachable::Slow(Wait::Total) => {
-            ("the answer was not complete within the time for it", "look at the network between")
-        }
-        Unreachable::Cut => {
-            ("the connection ended before the answer", "look at the store and what stands between")
-        }
-        Unreachable::CutInBody => {
-            ("the connection ended within the answer", "look at the store and what stands between")
-        }
-        Unreachable::NotHttp => ("what answers does not speak HTTP", "check the port in `address`"),
-        Unreachable::Other => {
-            ("the connection failed", "look at the store and what stands between")
-        }
-    };
+    let (why, hint) = why.words();
     say(format!("store `{store}` is unreachable"), format!("{address}: {why}"), hint)
 }
 
 fn tls(store: &str, address: &str, why: TlsFault) -> Words {
-    let (why, hint) = match why {
-        TlsFault::Expired => ("its certificate is past its end", "renew the store's certificate"),
-        TlsFault::NotYet => {
-            ("its certificate is not valid yet", "check the clocks, here and there")
-        }
-        TlsFault::WrongName => (
-            "its certificate is for another name",
-            "use a name in `address` that the certificate has, or add this one to it",
-        ),
-        TlsFault::UnknownIssuer => (
-            "its certificate is signed by nobody we trust",
-            "set `ca_file` to the CA that signed it",
-        ),
-        TlsFault::ClientCert => (
-            "it does not take our client certificate, or wants one",
-            "set `client_cert` to a certificate that the store's listener trusts",
-        ),
-        TlsFault::NotTls => ("what answers does not speak TLS", "check the port, or write `http`"),
-        TlsFault::Plain => ("what answers speaks TLS only", "write `https` in `address`"),
-        TlsFault::Other => (
-            "TLS could not be agreed on",
-            "check what the store's listener accepts (TLS 1.2 or 1.3)",
-        ),
-    };
+    let (why, hint) = why.words();
     say(format!("store `{store}` can't be trusted"), format!("{address}: {why}"), hint)
 }
 
@@ -373,6 +322,7 @@ mod tests {
     use super::*;
     use crate::agent::identity::IdentityError;
     use crate::agent::reason::{Exit, Reason};
+    use crate::agent::store::net::Wait;
     use crate::agent::store::{Retry, Scope};
     use crate::secret::{FieldPath, JsonError, StoreName};
 

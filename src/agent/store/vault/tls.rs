@@ -1,17 +1,14 @@
-//! Whom we trust and what we show in the TLS handshake, read again when the files change, and
-//! what a failed connection says about the reason.
+//! Whom we trust and what we show in the TLS handshake, read again when the files change.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::error::{Fault, TlsFault, Unreachable, Wait};
+use super::error::{Fault, TlsFault};
 use crate::agent::config::VaultConfig;
 use crate::sandbox::door::{Door, Stamp};
 
@@ -134,95 +131,4 @@ fn read(door: &Door) -> Result<Zeroizing<Vec<u8>>, Fault> {
 
 fn not_pem(door: &Door, wanted: &'static str) -> Fault {
     Fault::Pem { file: door.path().to_owned(), wanted }
-}
-
-/// What a failed request says: the innermost cause that we know decides.
-pub(super) fn classify(error: &reqwest::Error) -> Fault {
-    let mut fault = if error.is_dns() {
-        Fault::Unreachable(Unreachable::Name)
-    } else if error.is_timeout() {
-        Fault::Unreachable(Unreachable::Slow(Wait::Connect))
-    } else {
-        Fault::Unreachable(Unreachable::Other)
-    };
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        if let Some(known) = known(error) {
-            fault = match fault {
-                // The reason for a name without an address is an I/O error of no further meaning.
-                Fault::Unreachable(Unreachable::Name) => fault,
-                _ => known,
-            };
-        }
-        cause = error.source();
-    }
-    fault
-}
-
-fn known(error: &(dyn Error + 'static)) -> Option<Fault> {
-    if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        return match error {
-            error if error.is_incomplete_message() || error.is_closed() => {
-                Some(Fault::Unreachable(Unreachable::Cut))
-            }
-            error if error.is_parse() => Some(Fault::Unreachable(Unreachable::NotHttp)),
-            _ => None,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(Fault::Tls(tls_fault(error)));
-    }
-    let mut io = error.downcast_ref::<io::Error>()?;
-    // An I/O error may hold another one, and its `source` passes over both.
-    while let Some(inner) = io.get_ref() {
-        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-            return Some(Fault::Tls(tls_fault(error)));
-        }
-        match inner.downcast_ref::<io::Error>() {
-            Some(inner) => io = inner,
-            None => break,
-        }
-    }
-    let why = match io.kind() {
-        io::ErrorKind::ConnectionRefused => Unreachable::Refused,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Unreachable::NoRoute,
-        io::ErrorKind::TimedOut => Unreachable::Slow(Wait::Connect),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Unreachable::Cut,
-        _ => return None,
-    };
-    Some(Fault::Unreachable(why))
-}
-
-fn tls_fault(error: &rustls::Error) -> TlsFault {
-    use rustls::AlertDescription as Alert;
-    match error {
-        rustls::Error::InvalidCertificate(why) => match why {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                TlsFault::Expired
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                TlsFault::NotYet
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsFault::WrongName
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                TlsFault::UnknownIssuer
-            }
-            _ => TlsFault::Other,
-        },
-        rustls::Error::AlertReceived(
-            Alert::CertificateRequired
-            | Alert::BadCertificate
-            | Alert::UnknownCA
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnsupportedCertificate,
-        ) => TlsFault::ClientCert,
-        rustls::Error::InvalidMessage(_) => TlsFault::NotTls,
-        _ => TlsFault::Other,
-    }
 }

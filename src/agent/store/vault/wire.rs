@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::error::{Fault, RedirectFault, Unreachable, Wait};
-use super::{dns, redirect, tls};
+use super::redirect;
+use crate::agent::store::net::{classify, dns};
 
 /// Bytes of one answer. A KV 2 secret of the largest size that OpenBao's storage takes is below.
 pub(super) const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -137,7 +138,7 @@ impl Wire {
         }
         match timeout(self.patience.first_byte, client.execute(request)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(tls::classify(&error)),
+            Ok(Err(error)) => Err(classify(&error).into()),
             Err(_) => Err(Fault::Unreachable(Unreachable::Slow(Wait::FirstByte))),
         }
     }
@@ -162,7 +163,7 @@ impl Wire {
                 Ok(Some(chunk)) if body.len() + chunk.len() > cap => too_large = true,
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
-                Err(error) => return Err(tls::classify(&error).in_the_body()),
+                Err(error) => return Err(Fault::from(classify(&error)).in_the_body()),
             }
         }
         if too_large && !refused {

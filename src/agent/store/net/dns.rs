@@ -17,7 +17,7 @@ const MAX_ADDRESSES: usize = 3;
 
 /// Asks the system, and remembers what it answered last.
 #[derive(Clone, Default)]
-pub(super) struct Resolver {
+pub struct Resolver {
     last: Arc<Mutex<BTreeMap<String, Vec<SocketAddr>>>>,
 }
 
