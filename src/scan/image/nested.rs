@@ -2,7 +2,9 @@
 
 mod ar;
 mod cpio;
+mod pyc;
 mod rpm;
+mod sqlite;
 mod zip;
 
 use super::feed::{Fault, Feed, Section};
@@ -31,6 +33,10 @@ pub enum Format {
     Cpio,
     /// An rpm.
     Rpm,
+    /// A database of `SQLite`.
+    Sqlite,
+    /// Compiled Python.
+    Pyc,
     /// Known, and not opened.
     Unsupported(&'static str),
 }
@@ -50,6 +56,8 @@ impl Format {
             [b'R', b'a', b'r', b'!', 0x1a, 7, ..] => Format::Unsupported("rar"),
             [b'h', b's', b'q', b's', ..] => Format::Unsupported("squashfs"),
             [b'#', b'!', ..] if size.is_some_and(|size| size <= whole as u64) => Format::Appended,
+            _ if head.starts_with(sqlite::MAGIC) => Format::Sqlite,
+            [_, _, b'\r', b'\n', ..] if pyc::is_pyc(head) => Format::Pyc,
             _ if head.get(1080..1082) == Some(&[0x53, 0xef]) => {
                 Format::Unsupported("ext file system")
             }
@@ -90,6 +98,8 @@ pub fn open(
         Format::Ar => ar::walk(look, feed, spot),
         Format::Cpio => cpio::walk(look, feed, spot),
         Format::Rpm => rpm::walk(look, feed, spot),
+        Format::Sqlite => sqlite::walk(look, feed, spot, size),
+        Format::Pyc => pyc::walk(look, feed, spot, size),
         Format::Unsupported(name) => Err(Fault::Unsupported(name)),
     }
 }

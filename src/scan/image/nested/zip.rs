@@ -46,7 +46,7 @@ pub fn appended(look: &Look<'_>, feed: &mut dyn Feed, spot: &Spot) -> Result<(),
     }
 }
 
-fn whole(feed: &mut dyn Feed, most: usize) -> Result<Vec<u8>, Fault> {
+pub(super) fn whole(feed: &mut dyn Feed, most: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     loop {
         let shown = feed.peek(1)?;
