@@ -8,7 +8,7 @@ use super::class::Class;
 use super::detector::Detector;
 use super::gate::SHORTEST;
 use super::rule::{Rule, Shape};
-use super::{credible, known, placeholder, proof, text};
+use super::{credible, known, pair, placeholder, proof, text};
 use crate::scan::finding::{Confidence, Inside, Proof, Severity};
 
 /// A file that holds one value is no longer than this.
@@ -72,7 +72,13 @@ impl<'a> Scene<'a> {
         let mut found: Vec<Found> = self.whole(view).collect();
         for anchor in anchors {
             for &rule in &self.detector.owners[usize::from(anchor.literal)] {
-                found.extend(self.try_rule(view, rule, anchor.at));
+                let mut hit = self.try_rule(view, rule, anchor.at);
+                if let (Some(hit), Some(half)) =
+                    (&mut hit, self.detector.rules[usize::from(rule)].half)
+                {
+                    pair::prove(view, half, hit);
+                }
+                found.extend(hit);
             }
         }
         let mut found = self.without_overlaps(found);

@@ -18,6 +18,7 @@ mod keyed;
 mod known;
 mod matcher;
 mod names;
+mod pair;
 mod pem;
 mod placeholder;
 mod problem;

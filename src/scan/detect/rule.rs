@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::class::Class;
 use super::gate::{Literal, SHORTEST};
+use super::pair::Half;
 use super::problem::RulesError;
 use super::proof::Check;
 use super::special::Special;
@@ -77,6 +78,7 @@ struct RawRule {
     pattern: String,
     special: Option<Special>,
     check: Option<Check>,
+    half: Option<Half>,
     #[serde(default)]
     entropy: f32,
     #[serde(default)]
@@ -146,6 +148,7 @@ pub struct Rule {
     pub(super) keys: Vec<String>,
     pub(super) also: Vec<String>,
     pub(super) check: Option<Check>,
+    pub(super) half: Option<Half>,
     pub(super) entropy: f32,
     pub(super) weak: bool,
     pub(super) classes: Vec<Class>,
@@ -247,6 +250,7 @@ fn build(provider: &RawProvider, raw: &RawRule) -> Result<Rule, &'static str> {
         keys: raw.key.iter().map(|key| key.to_ascii_lowercase()).collect(),
         also: raw.also.iter().map(|key| key.to_ascii_lowercase()).collect(),
         check: raw.check,
+        half: raw.half,
         entropy: raw.entropy,
         weak: raw.weak,
         classes: raw.classes.clone(),
