@@ -45,12 +45,14 @@ pub(super) fn credible(
         return None;
     }
     let look = Look::at(value);
+    let strong =
+        || look.is_strong(promise) && (promise == Promise::Password || text::entropy(value) > 3.0);
     let believed = match ground {
         Ground::Firm if found.sign == Sign::Blank => look.is_soft(promise),
         Ground::Firm => look.is_firm(promise),
         Ground::Soft => look.is_soft(promise),
-        Ground::Source => found.quoted && look.is_strong(promise),
-        Ground::Shown => look.is_strong(promise),
+        Ground::Source => found.quoted && strong(),
+        Ground::Shown => strong(),
     };
     // What is cheap to see comes first: most candidates are words.
     if !believed
@@ -167,23 +169,30 @@ struct Look {
     lower: usize,
     symbols: usize,
     strange: f32,
-    entropy: f32,
 }
 
 impl Look {
     fn at(value: &[u8]) -> Look {
-        let count = |is: fn(&u8) -> bool| value.iter().filter(|&b| is(b)).count();
-        Look {
+        let mut look = Look {
             length: value.len(),
-            blank: value.iter().any(u8::is_ascii_whitespace),
-            ascii: value.is_ascii(),
-            digits: count(u8::is_ascii_digit),
-            upper: count(u8::is_ascii_uppercase),
-            lower: count(u8::is_ascii_lowercase),
-            symbols: count(|b| b.is_ascii_punctuation() && !b"-_./:,".contains(b)),
+            blank: false,
+            ascii: true,
+            digits: 0,
+            upper: 0,
+            lower: 0,
+            symbols: 0,
             strange: text::strangeness(value),
-            entropy: text::entropy(value),
+        };
+        for &byte in value {
+            look.blank |= byte.is_ascii_whitespace();
+            look.ascii &= byte.is_ascii();
+            look.digits += usize::from(byte.is_ascii_digit());
+            look.upper += usize::from(byte.is_ascii_uppercase());
+            look.lower += usize::from(byte.is_ascii_lowercase());
+            let symbol = byte.is_ascii_punctuation() && !b"-_./:,".contains(&byte);
+            look.symbols += usize::from(symbol);
         }
+        look
     }
 
     /// Of upper case, lower case, digits and symbols, how many there are.
@@ -229,9 +238,7 @@ impl Look {
                 let hard = self.length >= 10 && self.strange > 0.3;
                 self.digits > 0 && self.length >= 8 && (mixed || hard)
             }
-            Promise::Key => {
-                self.length >= 16 && self.digits > 1 && self.strange > 0.3 && self.entropy > 3.0
-            }
+            Promise::Key => self.length >= 16 && self.digits > 1 && self.strange > 0.3,
         }
     }
 }

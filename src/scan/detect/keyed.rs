@@ -15,8 +15,22 @@ const NEAR: usize = 200;
 /// How long a call may be.
 const LOGIN: usize = 600;
 /// What the name of such a key ends in.
-const ENDINGS: &str = "\
-    key token secret password pass pwd auth apikey sid credential id value pat dsn";
+const ENDINGS: [&str; 14] = [
+    "key",
+    "token",
+    "secret",
+    "password",
+    "pass",
+    "pwd",
+    "auth",
+    "apikey",
+    "sid",
+    "credential",
+    "id",
+    "value",
+    "pat",
+    "dsn",
+];
 
 impl Scene<'_> {
     /// The maker's name stands at `at`, in the name of the assignment or shortly before it.
@@ -73,9 +87,8 @@ impl Scene<'_> {
         let signs = (from..to).filter(|&at| matches!(data[at], b'=' | b':')).take(8);
         signs.filter_map(move |at| {
             let name = name_before(data, from, at)?;
-            let words = names::words(&data[name.clone()]);
-            let last = words.last()?;
-            let promising = text::words(ENDINGS).any(|end| last.as_bytes().ends_with(end));
+            let last = names::parts(&data[name.clone()]).last()?.to_ascii_lowercase();
+            let promising = ENDINGS.iter().any(|end| last.ends_with(end.as_bytes()));
             promising.then(|| assign::around(data, name.start, name.end)).flatten()
         })
     }
@@ -114,6 +127,9 @@ impl Scene<'_> {
         at: usize,
         promise: Promise,
     ) -> Option<Found> {
+        if matches!(self.class, Class::Lock | Class::Generated | Class::Binary) {
+            return None;
+        }
         let length = rule.anchors.iter().map(|anchor| &anchor.text).filter(|text| {
             view.data.get(at..at + text.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(text))
         });

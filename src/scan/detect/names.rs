@@ -4,28 +4,32 @@ use super::text;
 
 /// The words of a name, in lower case: `DB_Password`, `db.password` and `dbPassword` are the same.
 pub(super) fn words(name: &[u8]) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut last = 0_u8;
-    for (i, &byte) in name.iter().enumerate() {
-        let next_is_lower = name.get(i + 1).is_some_and(u8::is_ascii_lowercase);
-        let humps = byte.is_ascii_uppercase()
-            && (last.is_ascii_lowercase()
-                || last.is_ascii_digit()
-                || last.is_ascii_uppercase() && next_is_lower);
-        let is_part = byte.is_ascii_alphanumeric();
-        if (!is_part || humps) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
-        }
-        if is_part {
-            word.push(char::from(byte.to_ascii_lowercase()));
-        }
-        last = byte;
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
+    let word = |part: &[u8]| String::from_utf8_lossy(part).to_ascii_lowercase();
+    parts(name).map(word).collect()
+}
+
+/// The words of a name as they are written.
+pub(super) fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let start = rest.iter().position(u8::is_ascii_alphanumeric)?;
+        rest = &rest[start..];
+        let end = (1..rest.len()).find(|&at| is_end(rest, at)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        Some(part)
+    })
+}
+
+/// Whether a word ends before the byte at `at`.
+fn is_end(name: &[u8], at: usize) -> bool {
+    let (last, byte) = (name[at - 1], name[at]);
+    let next_is_lower = name.get(at + 1).is_some_and(u8::is_ascii_lowercase);
+    let humps = byte.is_ascii_uppercase()
+        && (last.is_ascii_lowercase()
+            || last.is_ascii_digit()
+            || last.is_ascii_uppercase() && next_is_lower);
+    humps || !byte.is_ascii_alphanumeric()
 }
 
 /// Words after the one that counts that don't change what the value is.
@@ -48,14 +52,14 @@ const HARMLESS: &str = "\
 /// Whether the name ends in one of `kinds` (words with blanks between them), apart from numbers
 /// and words that say where or when.
 pub(super) fn promises(name: &[u8], kinds: &[String]) -> bool {
-    let words = words(name);
-    let mut words: &[String] = &words;
+    let words: Vec<&[u8]> = parts(name).collect();
+    let mut words: &[&[u8]] = &words;
     while let [rest @ .., last] = words {
         if matches(words, kinds) {
             return true;
         }
-        let is_number = last.bytes().all(|b| b.is_ascii_digit());
-        if !is_number && !text::listed(NEUTRAL, last.as_bytes()) {
+        let is_number = last.iter().all(u8::is_ascii_digit);
+        if !is_number && !is_one_of(NEUTRAL, last) {
             return false;
         }
         words = rest;
@@ -63,16 +67,23 @@ pub(super) fn promises(name: &[u8], kinds: &[String]) -> bool {
     false
 }
 
-fn matches(words: &[String], kinds: &[String]) -> bool {
+fn matches(words: &[&[u8]], kinds: &[String]) -> bool {
     kinds.iter().any(|kind| {
-        let kind: Vec<&str> = kind.split(' ').collect();
-        let Some(before) = words.len().checked_sub(kind.len()) else { return false };
-        let (before, end) = words.split_at(before);
-        let harmless = |word: &String| text::listed(HARMLESS, word.as_bytes());
-        end.iter().map(String::as_str).eq(kind)
-            && !before.last().is_some_and(harmless)
-            && !before.first().is_some_and(harmless)
+        let mut before = words;
+        for word in kind.rsplit(' ') {
+            let [rest @ .., last] = before else { return false };
+            if !last.eq_ignore_ascii_case(word.as_bytes()) {
+                return false;
+            }
+            before = rest;
+        }
+        let harmless = |word: &&[u8]| is_one_of(HARMLESS, word);
+        !before.last().is_some_and(harmless) && !before.first().is_some_and(harmless)
     })
+}
+
+fn is_one_of(list: &str, word: &[u8]) -> bool {
+    text::listed(list, &word.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -80,6 +80,24 @@ const PAIRS: [&str; 26] = [
     "e",
 ];
 
+/// [`PAIRS`] as a bit for each second letter.
+const USUAL: [u32; 26] = usual();
+
+const fn usual() -> [u32; 26] {
+    let mut rows = [0; 26];
+    let mut row = 0;
+    while row < 26 {
+        let letters = PAIRS[row].as_bytes();
+        let mut i = 0;
+        while i < letters.len() {
+            rows[row] |= 1 << (letters[i] - b'a');
+            i += 1;
+        }
+        row += 1;
+    }
+    rows
+}
+
 /// How much of it no word would have, from 0 to 1: letters that rarely follow each other, digits
 /// between letters, changes of case within a word.
 #[expect(clippy::cast_precision_loss, reason = "lengths of values are far below 2^23")]
@@ -94,9 +112,9 @@ pub(super) fn strangeness(value: &[u8]) -> f32 {
         pairs += 1;
         let usual = match (a.is_ascii_alphabetic(), b.is_ascii_alphabetic()) {
             (true, true) => {
-                let row = PAIRS[usize::from(a.to_ascii_lowercase() - b'a')];
+                let row = USUAL[usize::from(a.to_ascii_lowercase() - b'a')];
                 let falls = a.is_ascii_lowercase() && b.is_ascii_uppercase();
-                falls || row.as_bytes().contains(&b.to_ascii_lowercase())
+                falls || row >> (b.to_ascii_lowercase() - b'a') & 1 == 1
             }
             (false, false) => true,
             _ => false,
@@ -124,5 +142,34 @@ pub(super) fn words(list: &str) -> impl Iterator<Item = &[u8]> {
 }
 
 pub(super) fn listed(list: &str, word: &[u8]) -> bool {
-    words(list).any(|known| known == word)
+    let list = list.as_bytes();
+    let is_end = |at: usize| list.get(at).is_none_or(u8::is_ascii_whitespace);
+    if word.is_empty() || word.iter().any(u8::is_ascii_whitespace) {
+        return false;
+    }
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&list[from..], word) {
+        let at = from + found;
+        if (at == 0 || is_end(at - 1)) && is_end(at + word.len()) {
+            return true;
+        }
+        from = at + 1;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_words_of_a_list_are_listed() {
+        let list = "pass password  wd\n  x";
+        for word in ["pass", "password", "wd", "x"] {
+            assert!(listed(list, word.as_bytes()), "{word}");
+        }
+        for word in ["", "pas", "word", "pass password", "w", "assword"] {
+            assert!(!listed(list, word.as_bytes()), "{word}");
+        }
+    }
 }

@@ -124,22 +124,21 @@ fn closing(rest: &[u8], quote: u8) -> Option<usize> {
 
 /// Where a value without quotes ends.
 fn bare(rest: &[u8], sign: Sign, leads: bool) -> usize {
-    let ends = |(i, &b): (usize, &u8)| {
-        matches!(b, b'\n' | b'\r' | 0) || b == b'\\' && matches!(rest.get(i + 1), Some(b'n' | b'r'))
+    // One look at each byte: lines may be long, and most values are short.
+    let stops = |i: usize, b: u8| match b {
+        b'\n' | b'\r' | 0 => true,
+        b'\\' => matches!(rest.get(i + 1), Some(b'n' | b'r')),
+        _ => false,
     };
-    let line = rest.iter().enumerate().position(ends).unwrap_or(rest.len());
-    let line = &rest[..line];
-    let end = match sign {
-        Sign::Tag => line.iter().position(|&b| b == b'<' || b == b']').unwrap_or(line.len()),
+    let ends = |i: usize, b: u8| match sign {
+        Sign::Tag => b == b'<' || b == b']',
         Sign::Equals | Sign::Colon if leads => {
-            let comment = line
-                .windows(2)
-                .position(|pair| pair[0].is_ascii_whitespace() && matches!(pair[1], b'#' | b';'));
-            comment.unwrap_or(line.len())
+            b.is_ascii_whitespace() && matches!(rest.get(i + 1), Some(b'#' | b';'))
         }
-        _ => line.iter().position(|&b| text::ends_word(b)).unwrap_or(line.len()),
+        _ => text::ends_word(b),
     };
-    let value = line[..end].trim_ascii_end();
+    let end = rest.iter().enumerate().position(|(i, &b)| stops(i, b) || ends(i, b));
+    let value = rest[..end.unwrap_or(rest.len())].trim_ascii_end();
     let trailing = value.iter().rev().take_while(|&&b| b == b',' || b == b';').count();
     value.len() - trailing
 }

@@ -11,11 +11,11 @@ use crate::scan::finding::Via;
 const SHORTEST: usize = 32;
 /// The shortest line of a run that goes on in the next one.
 const LINE: usize = 56;
-/// Runs are found by whole blocks of this size.
-const BLOCK: usize = 16;
+/// Runs are found by whole blocks of this size: the first block of a run is whole.
+const BLOCK: usize = SHORTEST;
 /// The most that is inflated out of one run.
 const INFLATED: u64 = 2 << 20;
-/// Bytes at the beginning that have to be text.
+/// Bytes at the beginning that have to be text: less than the shortest run has.
 const SAMPLE: usize = 21;
 
 /// The six bits of a digit, or 255.
@@ -40,7 +40,8 @@ fn is_digit(byte: u8) -> bool {
 
 /// Puts every run in the part that is looked at, and decodes to text, into `out`.
 pub(super) fn find(view: &View<'_>, out: &mut Vec<Decoded>) {
-    let mut at = view.from;
+    // A run may have begun before the part.
+    let mut at = view.from.saturating_sub(BLOCK - 1);
     while at + BLOCK <= view.data.len().min(view.to + BLOCK) {
         let Some(block) = view.data.get(at..at + BLOCK) else { break };
         // From behind: most blocks of text have a blank near either end.
@@ -95,7 +96,7 @@ fn decode(data: &[u8], run: &Range<usize>, out: &mut Vec<Decoded>) {
         return;
     }
     let digits = &data[run.clone()];
-    let sample = from_base64(&digits[..digits.len().min(SAMPLE.div_ceil(3) * 4)]);
+    let sample = sample(digits);
     if is_text(&sample) || is_wide(&sample) {
         out.push(Decoded { via: Via::Base64, span: run.clone(), bytes: from_base64(digits) });
     } else if sample.starts_with(&[0x1f, 0x8b, 8]) {
@@ -106,24 +107,35 @@ fn decode(data: &[u8], run: &Range<usize>, out: &mut Vec<Decoded>) {
         let _ = std::io::BufReader::new(inflated).read_to_end(&mut bytes);
         out.push(Decoded { via: Via::Gzip, span: run.clone(), bytes });
     }
-    if digits[..SHORTEST].iter().all(u8::is_ascii_hexdigit) {
-        let bytes = from_hex(digits);
-        if is_text(&bytes[..bytes.len().min(SAMPLE)]) {
-            out.push(Decoded { via: Via::Hex, span: run.clone(), bytes });
-        }
+    if digits[..SHORTEST].iter().all(u8::is_ascii_hexdigit)
+        && is_text(&from_hex(&digits[..digits.len().min(2 * SAMPLE)]))
+    {
+        out.push(Decoded { via: Via::Hex, span: run.clone(), bytes: from_hex(digits) });
     }
 }
 
+/// What the first digits decode to: most runs are names and digests, and end here.
+fn sample(digits: &[u8]) -> [u8; SAMPLE] {
+    let mut sample = [0; SAMPLE];
+    for (bytes, digits) in sample.chunks_exact_mut(3).zip(digits.chunks_exact(4)) {
+        let bits = digits.iter().fold(0, |bits, &b| bits << 6 | u32::from(VALUES[usize::from(b)]));
+        bytes.copy_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    sample
+}
+
 fn is_text(sample: &[u8]) -> bool {
-    let is = |&b: &u8| matches!(b, b' '..=b'~' | b'\t' | b'\n' | b'\r');
-    sample.len() >= 15 && sample.iter().all(is)
+    sample.len() >= 15 && sample.iter().all(|&b| is_readable(b))
+}
+
+fn is_readable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')
 }
 
 /// UTF-16, as `powershell -EncodedCommand` takes it.
 fn is_wide(sample: &[u8]) -> bool {
-    let (chars, zeros): (Vec<_>, Vec<_>) =
-        sample.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
-    zeros.iter().all(|&b| b == 0) && is_text(&[&chars[..], b"     "].concat())
+    let is = |pair: &[u8]| pair[1] == 0 && is_readable(pair[0]);
+    sample.chunks_exact(2).all(is)
 }
 
 fn from_base64(digits: &[u8]) -> Vec<u8> {

@@ -6,19 +6,36 @@ use crate::scan::finding::Via;
 
 /// The shortest run in characters.
 const SHORTEST: usize = 12;
+/// Bytes that are asked at once whether there is a zero among them; a multiple of a word.
+const BLOCK: usize = 64;
 const HIGH: u64 = 0xff00_ff00_ff00_ff00;
 
 /// Puts every run in the part that is looked at into `out`.
 pub(super) fn find(view: &View<'_>, out: &mut Vec<Decoded>) {
     let mut at = view.from;
+    let mut mixed = 0;
     while let Some(word) = view.data.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         if at >= view.to {
             break;
+        }
+        if at >= mixed {
+            if is_plain(&view.data[at..]) {
+                at += BLOCK;
+                continue;
+            }
+            mixed = at + BLOCK;
         }
         let word = u64::from_le_bytes(*word);
         let wide = word != 0 && (word & HIGH == 0 || word & !HIGH == 0);
         at = if wide { run(view, at, out) } else { at + 8 };
     }
+}
+
+/// Whether a block follows, and has no zero: most text has none at all.
+fn is_plain(rest: &[u8]) -> bool {
+    let block = rest.first_chunk::<BLOCK>();
+    // Without a branch in it, so that it is a few instructions.
+    block.is_some_and(|block| !block.iter().fold(false, |zero, &b| zero | (b == 0)))
 }
 
 /// Handles the run around `at`; says where to go on.
