@@ -118,7 +118,8 @@ impl<'a> Scene<'a> {
 
     /// Rules for files that hold one value and nothing else.
     fn whole(&self, view: &View<'a>) -> impl Iterator<Item = Found> {
-        let small = view.is_start && view.is_end && view.data.len() <= WHOLE;
+        let is_file = self.kind == PlaceKind::File;
+        let small = is_file && view.is_start && view.is_end && view.data.len() <= WHOLE;
         self.detector.whole.iter().filter(move |_| small).filter_map(|&number| {
             let rule = &self.detector.rules[usize::from(number)];
             let speaks = rule.speaks_in(self.class, self.path);
