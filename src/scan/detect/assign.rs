@@ -110,7 +110,8 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-fn name_around(data: &[u8], at: usize, end: usize) -> Range<usize> {
+/// The name that contains the bytes from `at` to `end`.
+pub(super) fn name_around(data: &[u8], at: usize, end: usize) -> Range<usize> {
     let before = data[..at].iter().rev().take(NAME).take_while(|&&b| is_name(b)).count();
     let mut after = data[end..].iter().take(NAME).take_while(|&&b| is_name(b)).count();
     while after > 0 && matches!(data[end + after - 1], b'.' | b'-') {

@@ -177,8 +177,9 @@ impl Gate {
     #[inline]
     fn pair(&self, five: u64) -> u32 {
         let row = self.rows[row(five)];
-        let first = row >> (32 + bit(five));
-        let second = row >> bit(five >> 32);
+        // A folded byte has the bit of 32: its last six bits are places in the upper half.
+        let first = row >> (five & 63);
+        let second = u64::from(low(row) >> (low(five >> 32) & 31));
         low(first & 1 | (second & 1) << 1)
     }
 

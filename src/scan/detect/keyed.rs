@@ -138,11 +138,12 @@ impl Scene<'_> {
         let anchor = &view.data[at..at + length];
         let start = at + anchor.iter().take_while(|&&b| !text::is_word(b)).count();
         let end = at + length - anchor.iter().rev().take_while(|&&b| !text::is_word(b)).count();
-        let mut found = assign::around(view.data, start, end)?;
-        found.value.start += scheme(&view.data[found.value.clone()]);
-        if !names::promises(&view.data[found.name.clone()], &rule.keys) {
+        // Most names end in something else, and a name is read faster than a value.
+        if !names::promises(&view.data[assign::name_around(view.data, start, end)], &rule.keys) {
             return None;
         }
+        let mut found = assign::around(view.data, start, end)?;
+        found.value.start += scheme(&view.data[found.value.clone()]);
         let confidence = credible::credible(self, view.data, &found, promise)?;
         let name = String::from_utf8_lossy(&view.data[found.name.clone()]).into_owned();
         let mut hit = Found::new(view, rule, number, found.value);

@@ -141,6 +141,37 @@ pub(super) fn words(list: &str) -> impl Iterator<Item = &[u8]> {
     list.split_ascii_whitespace().map(str::as_bytes)
 }
 
+/// A list of words that something may begin with; most things are told apart by their first byte.
+pub(super) struct Starts {
+    list: &'static str,
+    first: [bool; 256],
+}
+
+impl Starts {
+    pub const fn new(list: &'static str) -> Starts {
+        let bytes = list.as_bytes();
+        let mut first = [false; 256];
+        let mut at = 0;
+        while at < bytes.len() {
+            if !bytes[at].is_ascii_whitespace() && (at == 0 || bytes[at - 1].is_ascii_whitespace())
+            {
+                first[bytes[at] as usize] = true;
+            }
+            at += 1;
+        }
+        Starts { list, first }
+    }
+
+    /// How long the longest word of the list is that stands here.
+    pub fn longest(&self, bytes: &[u8]) -> Option<usize> {
+        let first = *bytes.first()?;
+        if !self.first[usize::from(first)] {
+            return None;
+        }
+        words(self.list).filter(|word| bytes.starts_with(word)).map(<[u8]>::len).max()
+    }
+}
+
 pub(super) fn listed(list: &str, word: &[u8]) -> bool {
     let list = list.as_bytes();
     let is_end = |at: usize| list.get(at).is_none_or(u8::is_ascii_whitespace);
@@ -161,6 +192,27 @@ pub(super) fn listed(list: &str, word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_word_that_something_begins_with_is_found() {
+        const WORDS: Starts = Starts::new(
+            "\
+            String( Some( Some(String::from( \
+            []byte( <<",
+        );
+        let cases = [
+            ("Some(x", Some(5)),
+            ("Some(String::from(x", Some(18)),
+            ("[]byte(x", Some(7)),
+            ("<<x", Some(2)),
+            ("Str", None),
+            ("x", None),
+            ("", None),
+        ];
+        for (text, length) in cases {
+            assert_eq!(WORDS.longest(text.as_bytes()), length, "{text}");
+        }
+    }
 
     #[test]
     fn only_whole_words_of_a_list_are_listed() {

@@ -61,13 +61,15 @@ fn opening(data: &[u8], at: usize, sign: Sign) -> usize {
 }
 
 /// What may stand around a literal and leave it what it is.
-const WRAPPERS: &str = "\
+static WRAPPERS: text::Starts = text::Starts::new(
+    "\
     []byte( String::from( String( string( Buffer.from( bytes( Some( SecretString::from( \
     SecretString::new( SecretStr( Secret( Optional.of( std::string( << F( TEXT( L( _T( \
     QStringLiteral( QString( str( Encoding.UTF8.GetBytes( Encoding.ASCII.GetBytes( strings.TrimSpace( \
     OsString::from( Box::from( Cow::from( Some(String::from( URI.escape( encodeURIComponent( \
     urlencode( pulumi.String( aws.String( to_string( Uint8Array.from( SecureString( unhex( \
-    base64.b64decode( atob( Base64.decode64( bytes.fromhex( Bytes.from( charlist( ByteString(";
+    base64.b64decode( atob( Base64.decode64( bytes.fromhex( Bytes.from( charlist( ByteString(",
+);
 
 /// How long what wraps the literal at `at` is: `r"…"`, `b'…'`, `@"…"`, `[]byte("…")`.
 fn wrapping(data: &[u8], at: usize) -> usize {
@@ -76,8 +78,7 @@ fn wrapping(data: &[u8], at: usize) -> usize {
     let is_quote = |at: usize| matches!(rest.get(at), Some(b'"' | b'\'' | b'`'));
     let call = rest.iter().take(32).take_while(|&&b| !b"\"'` \n".contains(&b)).count();
     let inner = &rest[new.min(rest.len())..];
-    let wrapper = text::words(WRAPPERS).filter(|word| inner.starts_with(word));
-    if let Some(longest) = wrapper.map(<[u8]>::len).max().filter(|&length| is_quote(new + length)) {
+    if let Some(longest) = WRAPPERS.longest(inner).filter(|&length| is_quote(new + length)) {
         return new + longest;
     }
     match rest {
@@ -87,9 +88,11 @@ fn wrapping(data: &[u8], at: usize) -> usize {
 }
 
 /// How an expression begins that asks the environment or the settings first.
-const ASKING: &str = "\
+static ASKING: text::Starts = text::Starts::new(
+    "\
     process.env os.environ os.getenv os.Getenv getenv( ENV[ ENV.fetch env( System.getenv \
-    import.meta.env Deno.env Environment.Get config( settings. viper. std::env env:: option_env";
+    import.meta.env Deno.env Environment.Get config( settings. viper. std::env env:: option_env",
+);
 /// What stands before the value that holds where there is none.
 const OTHERWISE: [&[u8]; 8] =
     [b"|| ", b"?? ", b"?: ", b" or ", b"\", ", b"', ", b"unwrap_or(", b"unwrap_or_else(|_| "];
@@ -99,9 +102,7 @@ const EXPRESSION: usize = 120;
 /// `process.env.X || "…"`: where the literal begins that is used if nothing else says it.
 fn fallback(data: &[u8], at: usize) -> Option<usize> {
     let rest = data.get(at..data.len().min(at + EXPRESSION))?;
-    if !text::words(ASKING).any(|start| rest.starts_with(start)) {
-        return None;
-    }
+    ASKING.longest(rest)?;
     let line = rest.split(|&b| b == b'\n').next()?;
     let found = OTHERWISE.iter().filter_map(|word| text::find(line, word).map(|i| i + word.len()));
     let literal = found.max().filter(|&i| matches!(line.get(i), Some(b'"' | b'\'' | b'`')));

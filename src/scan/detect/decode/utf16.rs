@@ -35,7 +35,7 @@ pub(super) fn find(view: &View<'_>, out: &mut Vec<Decoded>) {
 fn is_plain(rest: &[u8]) -> bool {
     let block = rest.first_chunk::<BLOCK>();
     // Without a branch in it, so that it is a few instructions.
-    block.is_some_and(|block| !block.iter().fold(false, |zero, &b| zero | (b == 0)))
+    block.is_some_and(|block| block.iter().fold(0, |zeros, &b| zeros | u8::from(b == 0)) == 0)
 }
 
 /// Handles the run around `at`; says where to go on.
