@@ -21,10 +21,15 @@ pub(crate) fn goes_with(name: &str, more: &[(&str, String)]) {
     readme::is_true(&format!("examples/{name}/README.md"), &environment);
 }
 
+/// The OpenBao of the tests; the other tools that come with it are beside it.
+pub(crate) fn bao() -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/bao");
+    std::env::var_os("SIDEKEY_TEST_BAO").map_or(installed, PathBuf::from)
+}
+
 /// Where `bao` is first.
 fn path() -> String {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/bao");
-    let bao = std::env::var_os("SIDEKEY_TEST_BAO").map_or(installed, PathBuf::from);
+    let bao = bao();
     let dir = bao.parent().unwrap_or(Path::new("/")).display();
     format!("{dir}:{}", std::env::var("PATH").unwrap_or_default())
 }
