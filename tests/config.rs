@@ -187,6 +187,71 @@ fn the_schema_knows_every_key_of_the_whole_example() {
     }
 }
 
+/// The schema, read by a validator as an editor has one.
+fn by_schema(value: &serde_json::Value) -> Result<(), String> {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("https://sidekey.dev/schema.json", config::schema()).unwrap();
+    let index = compiler.compile("https://sidekey.dev/schema.json", &mut schemas).unwrap();
+    schemas.validate(value, index).map_err(|error| format!("{error:#}"))
+}
+
+fn read_yaml(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn an_editor_finds_every_documented_config_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for folder in folders().iter().filter(|f| f.to_string_lossy().contains("/valid-")) {
+        let text = std::fs::read_to_string(folder.join("config.yaml")).unwrap();
+        by_schema(&read_yaml(&text)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        checked += 1;
+    }
+    for page in ["README.md", "docs/leases.md"] {
+        let page = std::fs::read_to_string(root.join(page)).unwrap();
+        let blocks = page.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap());
+        for block in blocks.filter(|block| !block.contains("apiVersion")) {
+            by_schema(&read_yaml(block)).unwrap_or_else(|error| panic!("{error}\n{block}"));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 8, "only {checked}");
+}
+
+#[test]
+fn an_editor_marks_what_check_would_refuse() {
+    for text in [
+        "stores: { v: { kind: volt } }",
+        "secrets: { a: { form: \"v:x\" } }",
+        "files: { f: { from: a.b, mode: true } }",
+        "on_change: { http: { url: x } }",
+        "when_down: { then: panic }",
+        "health: { listen: 8087, quit: maybe }",
+        "volumes: { a: [] }",
+    ] {
+        assert!(by_schema(&read_yaml(text)).is_err(), "{text}");
+        assert!(parse(text, &BTreeMap::new()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn every_place_of_the_schema_says_what_it_is_for() {
+    fn walk(schema: &serde_json::Value, place: &str, count: &mut usize) {
+        for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+            let place = format!("{place}/{key}");
+            assert!(value["description"].as_str().is_some_and(|doc| doc.len() > 5), "{place}");
+            *count += 1;
+            for inner in [value, &value["additionalProperties"], &value["items"]] {
+                walk(inner, &place, count);
+            }
+        }
+    }
+    let mut count = 0;
+    walk(&config::schema(), "", &mut count);
+    assert!(count > 80, "{count}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

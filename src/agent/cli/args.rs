@@ -44,7 +44,8 @@ pub enum Command {
     Get(GetArgs),
     /// Report every mistake in the config and show the plan.
     #[command(after_help = "Examples:\n  sidekey check --config sidekey.yaml\n  \
-        sidekey check --live          also log in and ask each store for each secret\n  \
+        sidekey check --live          also log in, ask for each secret, and say what policy is missing\n  \
+        sidekey check --pods 2000     whether the stores bear it\n  \
         sidekey check --schema        a JSON Schema for editors")]
     Check(CheckArgs),
     /// Ask a running agent how it is: exit 0 for yes, 1 for no.
@@ -190,6 +191,13 @@ pub struct CheckArgs {
     /// Print a JSON Schema of the config and do nothing else.
     #[arg(long, conflicts_with = "live")]
     pub schema: bool,
+    /// Say what so many pods would ask of the stores, and warn if that is too much.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pods: Option<u32>,
+    /// Requests a second that a store grants to them all.
+    #[arg(long, value_name = "N", default_value = "500", requires = "pods",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub quota: u32,
     /// How the answer is written.
     #[arg(long, value_enum, default_value = "text")]
     pub output: OutputFormat,

@@ -1,19 +1,31 @@
-//! `check`: every mistake at once, and the plan.
+//! `check`: every mistake at once, the plan, what is weak, and what will hurt later.
 
-use std::collections::BTreeSet;
+mod fleet;
+mod live;
+mod mounts;
+
 use std::io::{IsTerminal, Write};
 
 use annotate_snippets::Level;
 use serde_json::{Value, json};
 
 use super::{CheckArgs, OutputFormat, complain, print, read_source, with_surroundings};
-use crate::agent::config::{self, Config, Parsed, SecretConfig, Source};
-use crate::agent::pipeline;
-use crate::agent::reason::{Exit, Reason, Report};
+use crate::agent::config::{self, Mistake, Mistakes, Parsed, Source};
+use crate::agent::reason::{Exit, Report};
 use crate::agent::render::Renderer;
-use crate::agent::rotate;
-use crate::agent::store::{Store, Wanted};
-use crate::secret::StoreName;
+use live::Live;
+
+/// What was found besides the plan.
+struct Found {
+    /// What is wrong.
+    failures: Vec<Report>,
+    /// What will hurt, and has no line in the config.
+    remarks: Vec<Report>,
+    /// What the stores said, if they were asked.
+    live: Option<Live>,
+    /// What a number of pods would ask for.
+    fleet: Option<fleet::Fleet>,
+}
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
     if args.schema {
@@ -26,118 +38,103 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
     };
     let parsed = match with_surroundings(|around| config::parse(&source, around)) {
         Ok(parsed) => parsed,
-        Err(mistakes) => {
-            match args.output {
-                OutputFormat::Json => {
-                    let json = |mistakes: &[config::Mistake]| -> Vec<Value> {
-                        mistakes.iter().map(config::Mistake::to_json).collect()
-                    };
-                    let (errors, warnings) = (&mistakes.mistakes, &mistakes.warnings);
-                    answer_json(&json(errors), &json(warnings), &Value::Null);
-                }
-                OutputFormat::Text => {
-                    let colour = std::io::stderr().is_terminal();
-                    let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour));
-                }
-            }
-            return Exit::Config;
-        }
+        Err(mistakes) => return refuse(&mistakes, args.output),
     };
-    let mut failures: Vec<Report> = Renderer::compile(&parsed.config.files)
-        .map_or_else(|errors| errors.iter().map(|error| error.report()).collect(), |_| Vec::new());
-    if args.live {
-        failures.extend(live(&parsed.config));
-    }
+    let found = look(&parsed, args);
     match args.output {
-        OutputFormat::Json => show_json(&parsed, &failures),
-        OutputFormat::Text => show_text(&source, &parsed, &failures, args.live),
+        OutputFormat::Json => show_json(&parsed, &found),
+        OutputFormat::Text => show_text(&source, &parsed, &found),
     }
-    Exit::of_all(failures.iter().map(|report| report.reason))
+    Exit::of_all(found.failures.iter().map(|report| report.reason))
 }
 
-fn show_json(parsed: &Parsed, failures: &[Report]) {
-    let errors = failures.iter().map(|report| {
+/// A config with mistakes: they are all there is to say.
+fn refuse(mistakes: &Mistakes, output: OutputFormat) -> Exit {
+    match output {
+        OutputFormat::Json => {
+            let json = |mistakes: &[Mistake]| -> Vec<Value> {
+                mistakes.iter().map(Mistake::to_json).collect()
+            };
+            answer_json(&json(&mistakes.mistakes), &json(&mistakes.warnings), &Value::Null, []);
+        }
+        OutputFormat::Text => {
+            let colour = std::io::stderr().is_terminal();
+            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour));
+        }
+    }
+    Exit::Config
+}
+
+fn look(parsed: &Parsed, args: &CheckArgs) -> Found {
+    let config = &parsed.config;
+    let mut failures: Vec<Report> = Renderer::compile(&config.files)
+        .map_or_else(|errors| errors.iter().map(|error| error.report()).collect(), |_| Vec::new());
+    let mut live = args.live.then(|| live::ask(config));
+    failures.extend(live.iter_mut().flat_map(|live| std::mem::take(&mut live.failures)));
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut remarks = mounts::remarks(config, &mountinfo);
+    let fleet = args.pods.map(|pods| fleet::Fleet::of(config, pods, args.quota));
+    remarks.extend(fleet.iter().flat_map(|fleet| fleet.remarks(config)));
+    Found { failures, remarks, live, fleet }
+}
+
+fn show_json(parsed: &Parsed, found: &Found) {
+    let json = |report: &Report| {
         json!({
             "line": null, "column": null, "reason": report.reason.word(),
             "what": report.what, "why": report.why, "hint": report.hint,
         })
+    };
+    let errors: Vec<Value> = found.failures.iter().map(json).collect();
+    let warnings = parsed.warnings.iter().map(Mistake::to_json);
+    let warnings: Vec<Value> = warnings.chain(found.remarks.iter().map(json)).collect();
+    let live = found.live.as_ref().map(|live| {
+        let access = live.access.iter().map(live::Access::to_json);
+        ("live", Value::Array(access.collect()))
     });
-    let warnings: Vec<Value> = parsed.warnings.iter().map(config::Mistake::to_json).collect();
-    answer_json(&errors.collect::<Vec<_>>(), &warnings, &config::plan::to_json(&parsed.config));
+    let fleet = found.fleet.as_ref().map(|fleet| ("fleet", fleet.to_json()));
+    let more = live.into_iter().chain(fleet);
+    answer_json(&errors, &warnings, &config::plan::to_json(&parsed.config), more);
 }
 
-fn answer_json(errors: &[Value], warnings: &[Value], plan: &Value) {
-    let answer = json!({
+fn answer_json(
+    errors: &[Value],
+    warnings: &[Value],
+    plan: &Value,
+    more: impl IntoIterator<Item = (&'static str, Value)>,
+) {
+    let mut answer = json!({
         "ok": errors.is_empty(), "errors": errors, "warnings": warnings, "plan": plan,
     });
+    for (key, value) in more {
+        answer[key] = value;
+    }
     print(&format!("{answer:#}\n"));
 }
 
-fn show_text(source: &Source, parsed: &Parsed, failures: &[Report], live: bool) {
+fn show_text(source: &Source, parsed: &Parsed, found: &Found) {
     let colour = std::io::stderr().is_terminal();
     let origin = source.origin.to_string();
     for warning in &parsed.warnings {
         let text = warning.render(Level::WARNING, &origin, &source.text, colour);
         let _ = writeln!(std::io::stderr().lock(), "{text}\n");
     }
-    failures.iter().for_each(complain);
+    for remark in &found.remarks {
+        let text = remark.to_string().replacen("error:", "warning:", 1);
+        let _ = writeln!(std::io::stderr().lock(), "{text}\n");
+    }
+    found.failures.iter().for_each(complain);
     print(&config::plan::to_text(&parsed.config));
-    let verdict = match (failures.len(), live) {
-        (0, true) => "ok: the config is valid, and every secret can be read",
-        (0, false) => "ok: the config is valid (`--live` also asks the stores)",
+    for access in found.live.iter().flat_map(|live| &live.access) {
+        print(&format!("\n{}", access.to_text()));
+    }
+    if let Some(fleet) = &found.fleet {
+        print(&format!("\n{}", fleet.to_text()));
+    }
+    let verdict = match (found.failures.len(), &found.live) {
+        (0, Some(_)) => "ok: the config is valid, and every secret can be read",
+        (0, None) => "ok: the config is valid (`--live` also asks the stores)",
         _ => "not ok",
     };
     print(&format!("\n{verdict}\n"));
-}
-
-/// Whether a secret can be had. One that would be made for the asking is not: the store is asked
-/// whether it would be.
-async fn try_out(store: &Store, secret: &SecretConfig) -> Result<(), Report> {
-    let (from, now) = (&secret.from, rotate::now().0);
-    if store.only_reads() {
-        let files = pipeline::parameter_files(&secret.with)?;
-        let wanted = Wanted { files: &files, ..Wanted::plain(from, &secret.with, now) };
-        return store.fetch(wanted).await.map(drop).map_err(|error| error.report());
-    }
-    let writes = !secret.with.is_empty();
-    let makes = store.makes(from, now).await.map_err(|error| error.report())?;
-    if secret.leased || writes || makes {
-        return store.may(from, writes, now).await.map_err(|error| error.report());
-    }
-    let wanted = Wanted { engine: secret.engine, ..Wanted::plain(from, &secret.with, now) };
-    store.fetch(wanted).await.map(drop).map_err(|error| error.report())
-}
-
-/// Logs in to each store and reads each secret that something uses; nothing is kept or delivered.
-fn live(config: &Config) -> Vec<Report> {
-    let named = pipeline::named_secrets(config);
-    let wanted: BTreeSet<StoreName> = config
-        .secrets
-        .iter()
-        .filter(|(n, _)| named.contains(n))
-        .map(|(_, s)| s.from.store.clone())
-        .collect();
-    let stores = match pipeline::stores(&config.stores, &wanted) {
-        Ok(stores) => stores,
-        Err(report) => return vec![report],
-    };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return vec![Report::new(Reason::Bug, "can't start", "the kernel gives no event queue")];
-    };
-    runtime.block_on(async {
-        let mut failures = Vec::new();
-        for (_, secret) in config.secrets.iter().filter(|(name, _)| named.contains(name)) {
-            let Some(store) = stores.get(&secret.from.store) else { continue };
-            if let Err(report) = try_out(store, secret).await
-                && !secret.optional
-            {
-                failures.push(report);
-            }
-        }
-        for store in stores.values().filter(|store| store.session_is_ours()) {
-            store.logout().await;
-        }
-        failures.dedup();
-        failures
-    })
 }

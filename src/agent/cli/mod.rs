@@ -19,6 +19,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use args::{
     CheckArgs, Cli, Command, ConfigArg, ExecArgs, GetArgs, HealthArgs, LogFormat, LogLevel,
@@ -37,11 +38,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>, hardened: &Hardened) -> Exi
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if let Some(hint) = hint_for(&error) {
+                let _ = writeln!(std::io::stderr().lock(), "\n hint: {hint}");
+            }
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             return ExitCode::from(exit.code());
         }
     };
     ExitCode::from(dispatch(cli, hardened))
+}
+
+/// What a person who is new here may have meant.
+fn hint_for(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_file = [".yaml", ".yml", ".json", ".hcl"].iter().any(|end| given.ends_with(end));
+    let is_file = is_file && error.kind() == ErrorKind::UnknownArgument && !given.starts_with('-');
+    is_file.then(|| format!("a config is given by name: `--config {}`", given.escape_default()))
 }
 
 fn dispatch(cli: Cli, hardened: &Hardened) -> u8 {

@@ -285,7 +285,8 @@ macro_rules! record {
                     properties.insert(stringify!($key).to_owned(), schema);
                 )*
                 serde_json::json!({
-                    "type": "object", "additionalProperties": false, "properties": properties,
+                    "type": "object", "title": $noun.replace('`', ""),
+                    "additionalProperties": false, "properties": properties,
                 })
             }
         }

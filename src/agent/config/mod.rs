@@ -6,6 +6,7 @@
 
 mod aws;
 mod decode;
+mod fleet;
 mod group;
 mod mistake;
 mod model;
@@ -19,6 +20,7 @@ mod schema;
 mod source;
 mod substitute;
 mod units;
+mod weak;
 pub mod yaml;
 
 pub use aws::{AwsPath, AwsVersion, is_pinned};

@@ -150,6 +150,7 @@ impl Context<'_> {
         if self.mistakes.is_empty() {
             self.warn_of_stores(&stores, &raw_stores, &secrets);
             self.warn_of_secrets(&secrets, &files, &env, state.is_some());
+            self.warn_of_keys(&files);
             self.warn_of_volumes(&files, raw.volumes.as_ref());
             self.warn_of_hooks(files.is_empty(), &hooks);
             if state.is_none() && some_files {

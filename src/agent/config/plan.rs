@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+pub use super::fleet::{Load, loads};
 use super::model::{
     Config, Confirm, ConfirmBy, Content, HookConfig, HookKind, HttpTarget, Login, Otherwise,
     ProcessMatch, SecretConfig, StoreKind, TokenSource, Trigger,
 };
-use crate::secret::SecretName;
+use crate::secret::{SecretName, VolumeName};
 
-/// The plan for machines: `{secrets[], files[], hooks[]}`.
+use super::weak::{reach, weak};
+
+/// The plan for machines: `{secrets[], files[], volumes[], state, hooks[], weak[]}`.
 pub fn to_json(config: &Config) -> Value {
     let secrets = config.secrets.iter().map(|(name, secret)| secret_json(config, name, secret));
     let files = config.files.iter().map(|(path, file)| {
@@ -32,14 +35,28 @@ pub fn to_json(config: &Config) -> Value {
         json!({
             "kind": kind_word(hook),
             "to": target(hook),
+            "reach": reach(hook),
             "when": hook.when.iter().map(trigger).collect::<Vec<_>>(),
             "confirm": hook.confirm.as_ref().map(confirm_words),
         })
     });
+    let volumes = config.volumes.iter().map(|(name, volume)| {
+        json!({
+            "name": name.as_str(),
+            "path": volume.path.display().to_string(),
+            "size": volume.size,
+            "keep_previous_seconds": volume.keep_previous.as_secs_f64(),
+        })
+    });
+    let weak = weak(config);
+    let weak = weak.iter().map(|weak| json!({ "what": weak.what, "why": weak.why }));
     json!({
         "secrets": secrets.collect::<Vec<_>>(),
         "files": files.collect::<Vec<_>>(),
+        "volumes": volumes.collect::<Vec<_>>(),
+        "state": config.state.as_ref().map(|state| state.path.display().to_string()),
         "hooks": hooks.collect::<Vec<_>>(),
+        "weak": weak.collect::<Vec<_>>(),
     })
 }
 
@@ -71,7 +88,10 @@ pub fn to_text(config: &Config) -> String {
     }
     let mut text = table(&rows);
     let mut rows = vec![
-        vec!["FILE", "MODE", "OWNER", "FORMAT", "GROUP"].into_iter().map(String::from).collect(),
+        vec!["FILE", "MODE", "OWNER", "FORMAT", "GROUP", "VOLUME"]
+            .into_iter()
+            .map(String::from)
+            .collect(),
     ];
     for (path, file) in &config.files {
         let id = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
@@ -83,24 +103,76 @@ pub fn to_text(config: &Config) -> String {
             format!("{}:{}", id(file.owner_user), id(file.owner_group)),
             format_word(&file.content).to_owned(),
             group.map(|group| group.name.clone()).unwrap_or_default(),
+            file.volume.to_string(),
         ]);
     }
-    let _ = write!(text, "\n{}", table(&rows));
+    if !config.files.is_empty() {
+        let _ = write!(text, "\n{}", table(&rows));
+    }
+    let _ = write!(text, "{}", variables_text(config));
+    let _ = write!(text, "{}", volumes_text(config));
     if !config.on_change.is_empty() {
-        let mut rows =
-            vec![vec!["HOOK", "TO", "WHEN", "CONFIRM"].into_iter().map(String::from).collect()];
+        let mut rows = vec![
+            vec!["HOOK", "TO", "REACHES", "WHEN", "CONFIRM"]
+                .into_iter()
+                .map(String::from)
+                .collect(),
+        ];
         for hook in &config.on_change {
             let when: Vec<String> = hook.when.iter().map(trigger).collect();
             rows.push(vec![
                 kind_word(hook).to_owned(),
                 target(hook),
+                reach(hook),
                 if when.is_empty() { "any".to_owned() } else { when.join(", ") },
                 hook.confirm.as_ref().map_or("-".to_owned(), confirm_words),
             ]);
         }
         let _ = write!(text, "\n{}", table(&rows));
     }
+    let weak = weak(config);
+    if !weak.is_empty() {
+        let mut rows = vec![["WEAK", "BECAUSE"].map(String::from).to_vec()];
+        rows.extend(weak.into_iter().map(|weak| vec![weak.what, weak.why.to_owned()]));
+        let _ = write!(text, "\n{}", table(&rows));
+    }
     text
+}
+
+fn variables_text(config: &Config) -> String {
+    if config.env.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![["VARIABLE", "FROM"].map(String::from).to_vec()];
+    for (name, field) in &config.env {
+        let optional = if field.optional { " (optional)" } else { "" };
+        rows.push(vec![name.clone(), format!("{}{}{optional}", field.secret, field.field)]);
+    }
+    format!("\n{}", table(&rows))
+}
+
+fn volumes_text(config: &Config) -> String {
+    let mut rows = vec![["VOLUME", "AT", "SIZE", "KEEPS THE PREVIOUS"].map(String::from).to_vec()];
+    let kib = |size: u64| format!("{} KiB", size / 1024);
+    let used = |name: &VolumeName| config.files.values().any(|file| file.volume == *name);
+    for (name, volume) in config.volumes.iter().filter(|(name, _)| used(name)) {
+        rows.push(vec![
+            name.to_string(),
+            volume.path.display().to_string(),
+            kib(volume.size),
+            format!("{} s", volume.keep_previous.as_secs_f64()),
+        ]);
+    }
+    if let Some(state) = &config.state {
+        let path = state.path.display().to_string();
+        rows.push(vec!["(state)".to_owned(), path, kib(state.size), "-".to_owned()]);
+    }
+    if rows.len() == 1 { String::new() } else { format!("\n{}", table(&rows)) }
+}
+
+/// Whether it is asked for each `refresh`, as far as the config tells.
+pub fn is_polled(secret: &SecretConfig) -> bool {
+    pace(secret).ends_with(" s")
 }
 
 /// When it is asked for again, as far as the config tells; the answer may tell more.
@@ -123,7 +195,7 @@ fn pace(secret: &SecretConfig) -> String {
 }
 
 /// Aligns columns; the last one is as long as it is.
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
@@ -140,7 +212,8 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-fn identity(store: &StoreKind) -> String {
+/// Who we are to a store, in words.
+pub fn identity(store: &StoreKind) -> String {
     match store {
         StoreKind::Local(local) => format!("key {}", local.key_file.display()),
         StoreKind::Aws(aws) => match &aws.role {
@@ -176,7 +249,7 @@ fn kind_word(hook: &HookConfig) -> &'static str {
     }
 }
 
-fn target(hook: &HookConfig) -> String {
+pub(super) fn target(hook: &HookConfig) -> String {
     match &hook.kind {
         HookKind::Http { to: HttpTarget::Url(url), method, .. } => format!("{method} {url}"),
         HookKind::Http { to: HttpTarget::Unix { socket, path }, method, .. } => {

@@ -26,6 +26,48 @@ const WORDS: [(&str, &[&str]); 10] = [
     ),
 ];
 
+/// What an editor may offer at each place.
+fn examples() -> [(&'static str, Value); 15] {
+    [
+        (
+            "/properties/stores",
+            json!({ "vault": { "kind": "vault", "address": "https://vault.internal:8200", "login": { "kubernetes": { "role": "orders" } } } }),
+        ),
+        (
+            "/properties/stores/additionalProperties/properties/login",
+            json!({ "kubernetes": { "role": "orders" } }),
+        ),
+        ("/properties/secrets", json!({ "db": { "from": "vault:database/creds/orders" } })),
+        (
+            "/properties/secrets/additionalProperties/properties/from",
+            json!("vault:secret/data/stripe#api_key"),
+        ),
+        (
+            "/properties/secrets/additionalProperties/properties/with",
+            json!({ "common_name": "orders.svc", "ttl": "24h" }),
+        ),
+        ("/properties/secrets/additionalProperties/properties/refresh", json!("5m")),
+        (
+            "/properties/files",
+            json!({ "app.env": { "format": "dotenv", "from": { "DB_USER": "db.username" } } }),
+        ),
+        (
+            "/properties/files/additionalProperties/properties/from",
+            json!(["tls.private_key", "tls.certificate", "tls.ca_chain?"]),
+        ),
+        ("/properties/files/additionalProperties/properties/mode", json!("0440")),
+        ("/properties/env", json!({ "STRIPE_KEY": "stripe.api_key" })),
+        ("/properties/volume", json!({ "path": "/run/secrets/sidekey", "size": "4MiB" })),
+        ("/properties/state", json!({ "path": "/run/sidekey" })),
+        (
+            "/properties/on_change",
+            json!([{ "http": { "url": "http://127.0.0.1:8080/-/reload" }, "confirm": { "status": 200 } }]),
+        ),
+        ("/properties/when_down", json!({ "serve_stale_for": "12h", "then": "keep" })),
+        ("/properties/health", json!({ "listen": "127.0.0.1:8087" })),
+    ]
+}
+
 /// A JSON Schema (draft 2020-12) of the config.
 pub fn schema() -> Value {
     let mut schema = RawConfig::schema();
@@ -43,6 +85,11 @@ pub fn schema() -> Value {
         "/properties/files/additionalProperties/properties/from",
         json!({ "anyOf": [text, { "type": "array", "items": text }, Named::<String>::schema()] }),
     );
+    for (place, example) in examples() {
+        if let Some(there) = schema.pointer_mut(place).and_then(Value::as_object_mut) {
+            there.insert("examples".into(), json!([example]));
+        }
+    }
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         schema.insert("title".into(), "Sidekey".into());
@@ -63,6 +110,15 @@ fn put(schema: &mut Value, place: &str, more: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_stand_where_the_schema_has_a_place_for_them() {
+        let schema = schema();
+        for (place, example) in examples() {
+            let there = schema.pointer(place).unwrap_or_else(|| panic!("no {place}"));
+            assert_eq!(there["examples"], json!([example]), "{place}");
+        }
+    }
 
     #[test]
     fn words_stand_where_the_schema_has_a_place_for_them() {

@@ -7,6 +7,7 @@ mod error;
 pub mod local;
 #[cfg(any(feature = "vault", feature = "aws"))]
 pub mod net;
+mod policy;
 #[cfg(feature = "vault")]
 pub mod vault;
 
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use error::{Retry, Scope, StoreError};
+pub use policy::{Need, needs, policy};
 
 use crate::agent::config::{Engine, Parameters, SecretRef, StoreKind};
 use crate::agent::reason::Report;
@@ -240,6 +242,22 @@ impl Store {
             Store::Local(_) => Ok(()),
             #[cfg(feature = "aws")]
             Store::Aws(_) => Ok(()),
+        }
+    }
+
+    /// What the policy allows on each of these paths; nothing for a store without policies.
+    pub async fn capabilities(
+        &self,
+        paths: &[String],
+        now: Duration,
+    ) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        match *self {
+            #[cfg(feature = "vault")]
+            Store::Vault(ref store) => Ok(store.capabilities(paths, now).await?),
+            #[cfg(feature = "local")]
+            Store::Local(_) => Ok(BTreeMap::new()),
+            #[cfg(feature = "aws")]
+            Store::Aws(_) => Ok(BTreeMap::new()),
         }
     }
 

@@ -86,13 +86,71 @@ pub(super) fn by_keys(root: &Node) -> Option<Mistake> {
             FIRST,
         ));
     }
-    match (key("apiVersion"), key("kind")) {
-        (Some(version), Some(_)) => Some(Mistake::new(
-            &version.span,
-            "this is a Kubernetes object, not a config",
-            "`apiVersion` and `kind` are words of Kubernetes",
-            "pass the text that stands in the ConfigMap, or mount the ConfigMap and pass its file",
-        )),
+    if let Some(sops) = key("sops") {
+        return Some(Mistake::new(
+            &sops.span,
+            "this is a file that SOPS encrypted, not a config",
+            "`sops` is a word of its own",
+            "put what `sops --decrypt` shows into a store: `sidekey local edit FILE`; the config names \
+             that store with `kind: local`",
+        ));
+    }
+    if let Some(span) = entries.iter().find_map(|(_, value)| vals_reference(value, 0)) {
+        return Some(Mistake::new(
+            span,
+            "this is a file for vals or helmfile, not a config",
+            "`ref+` begins a reference of theirs",
+            "`ref+vault://secret/data/app#/key` is `vault:secret/data/app#key` here: write \
+             `secrets: { app: { from: \"vault:secret/data/app\" } }` and `files: { NAME: { from: app.key } }`",
+        ));
+    }
+    let kind = entries.iter().find(|(name, _)| name.text() == Some("kind"));
+    match (key("apiVersion"), kind) {
+        (Some(version), Some((_, kind))) => Some(object(version, kind.text().unwrap_or_default())),
         _ => None,
+    }
+}
+
+/// Objects of operators and drivers that fetch secrets too.
+const OPERATORS: [&str; 8] = [
+    "SecretProviderClass",
+    "ExternalSecret",
+    "ClusterExternalSecret",
+    "SecretStore",
+    "ClusterSecretStore",
+    "VaultStaticSecret",
+    "VaultDynamicSecret",
+    "VaultPKISecret",
+];
+
+/// A Kubernetes object.
+fn object(version: &Node, kind: &str) -> Mistake {
+    if let Some(kind) = OPERATORS.into_iter().find(|known| *known == kind) {
+        return Mistake::new(
+            &version.span,
+            format!("this is a Kubernetes object ({kind}), not a config"),
+            "it is for an operator or a driver that fetches secrets itself",
+            "the store it names stands below `stores:` here, each path below `secrets:`, and each key \
+             below `files:`; the README has a first config",
+        );
+    }
+    Mistake::new(
+        &version.span,
+        "this is a Kubernetes object, not a config",
+        "`apiVersion` and `kind` are words of Kubernetes",
+        "pass the text that stands in the ConfigMap, or mount the ConfigMap and pass its file",
+    )
+}
+
+/// Where a reference of vals stands, not too deep.
+fn vals_reference(node: &Node, depth: u32) -> Option<&Span> {
+    match &node.kind {
+        Kind::Map(entries) if depth < 8 => {
+            entries.iter().find_map(|(_, value)| vals_reference(value, depth + 1))
+        }
+        Kind::List(items) if depth < 8 => {
+            items.iter().find_map(|item| vals_reference(item, depth + 1))
+        }
+        _ => node.text().filter(|text| text.starts_with("ref+")).map(|_| &node.span),
     }
 }

@@ -1,6 +1,7 @@
 //! Warnings: what is not wrong, and will hurt or does nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::super::decode::{At, Named};
 use super::super::mistake::{Mistake, Span};
@@ -67,12 +68,29 @@ impl Context<'_> {
                     Mistake::new(
                         &secret.span,
                         format!("the secret `{name}` comes with a lease, and there is no `state`"),
-                        "`init` refuses it, since nobody would renew it, and each restart of `run` takes out another one",
+                        "`sidekey init` refuses this config (exit 78), since nobody would renew the lease; `sidekey run` takes it, and each restart takes out another lease",
                         "give `state: { path: … }` on a second tmpfs; for a Job that is over before the lease is, say `allow_expiry: true`",
                     )
                     .because(Reason::NoHandover),
                 );
             }
+        }
+    }
+
+    /// Readers that look at who owns a key before they read it.
+    pub(super) fn warn_of_keys(&mut self, files: &BTreeMap<FilePath, At<FileConfig>>) {
+        for (path, file) in files {
+            let (mode, owner) = (file.value.mode, file.value.owner_user);
+            let Some((reader, demand)) = demanding_reader(path.as_str(), mode, owner) else {
+                continue;
+            };
+            self.warnings.push(Mistake::new(
+                &file.span,
+                format!("{reader} may refuse `{path}` with mode {mode:04o}"),
+                demand,
+                "say `mode: \"0400\"` and `owner_user: UID` with the reader's uid, and run Sidekey as that \
+                 uid (weaker: see `check`), or as root (`owner_user: 0` is enough for libpq)",
+            ));
         }
     }
 
@@ -114,6 +132,32 @@ impl Context<'_> {
             )
             .because(Reason::NoHandover),
         );
+    }
+}
+
+/// Who reads a file of this name, and what it demands that this mode does not give.
+fn demanding_reader(
+    path: &str,
+    mode: u32,
+    owner: Option<u32>,
+) -> Option<(&'static str, &'static str)> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let open_to_others = mode & 0o077 != 0;
+    let is_pgpass = matches!(name, ".pgpass" | "pgpass" | "pgpass.conf");
+    let is_key = Path::new(name).extension().is_some_and(|extension| extension == "key");
+    let is_libpq = is_key && path.contains("postgres");
+    let is_ssh = ["id_rsa", "id_ecdsa", "id_ed25519", "id_ed25519_sk"].contains(&name)
+        || (name.starts_with("ssh_host_") && name.ends_with("_key"));
+    if !open_to_others {
+        None
+    } else if is_pgpass {
+        Some(("libpq", "it ignores a password file that a group or others may read"))
+    } else if is_libpq && owner != Some(0) {
+        Some(("libpq", "it takes a key that a group may read only if root owns it"))
+    } else if is_ssh {
+        Some(("ssh", "it refuses a key of its own uid that a group or others may read"))
+    } else {
+        None
     }
 }
 

@@ -211,6 +211,13 @@ impl Reply {
         Ok(capabilities.capabilities)
     }
 
+    /// The same about several paths, each by its name.
+    pub(super) fn all_capabilities(&self) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+        let no_data = || Fault::Malformed(Malformed::NoData);
+        let data = self.envelope()?.data.ok_or_else(no_data)?;
+        serde_json::from_str(data.get()).map_err(|e| json(&e))
+    }
+
     /// The newest version by an answer of `metadata/`, if it can surely be read.
     pub(super) fn current_version(&self) -> Option<u64> {
         #[derive(Deserialize)]

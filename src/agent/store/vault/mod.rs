@@ -145,6 +145,16 @@ impl VaultStore {
         self.judged(&from.path, outcome)
     }
 
+    /// What the policy allows on each of these paths.
+    pub async fn capabilities(
+        &self,
+        paths: &[String],
+        now: Duration,
+    ) -> Result<BTreeMap<String, Vec<String>>, VaultError> {
+        let outcome = self.allows_on(paths, now).await;
+        self.judged("sys/capabilities-self", outcome)
+    }
+
     /// Whether a read of a secret may make something instead of showing what is there.
     pub async fn makes(&self, from: &SecretRef, now: Duration) -> Result<bool, VaultError> {
         let outcome = self.makes_at(&from.path, now).await;

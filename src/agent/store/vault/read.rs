@@ -265,6 +265,22 @@ impl VaultStore {
         Err(Fault::Denied { who: self.who(), status: 403, meant: None })
     }
 
+    /// Asks for our capabilities on several paths.
+    pub(super) async fn allows_on(
+        &self,
+        paths: &[String],
+        now: Duration,
+    ) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+        self.renew_trust(now)?;
+        let live = self.session(now).await?;
+        let reply = self.call(Write::all_capabilities(paths), Some(live.token())).await?;
+        if is_success(&reply) {
+            return reply.all_capabilities();
+        }
+        let denied = Fault::Denied { who: self.who(), status: reply.status, meant: None };
+        Err(reply.refusal().unwrap_or(denied))
+    }
+
     /// Asks a store that was sealed whether it still is, with one cheap request and no token.
     async fn health(&self) -> Result<(), Fault> {
         let reply = self.call(Read { path: "sys/health", version: None }, None).await?;

@@ -97,6 +97,11 @@ impl Write {
         Write { path: "sys/capabilities-self".into(), body: json!({ "paths": [path] }) }
     }
 
+    /// What we may do with several paths.
+    pub(super) fn all_capabilities(paths: &[String]) -> Write {
+        Write { path: "sys/capabilities-self".into(), body: json!({ "paths": paths }) }
+    }
+
     /// A login by the certificate of the TLS handshake.
     pub(super) fn certificate_login(mount: &str, role: Option<&str>) -> Write {
         let body = role.map_or_else(|| json!({}), |role| json!({ "name": role }));
