@@ -53,6 +53,7 @@ image: build
 ## Side by side with the OpenBao agent, in one run; writes benches/RESULTS.md.
 bench: $(BAO) build
 	python3 benches/bench.py $(BINARY) $(BAO)
+	python3 benches/bench_hands.py $(BINARY) $(BAO)
 	$(MAKE) bench-scan
 
 ## The scanner side by side with Kingfisher and Betterleaks, on one image, in one run; writes its part of

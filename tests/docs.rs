@@ -64,6 +64,41 @@ fn every_config_of_the_readme_is_valid() {
     }
 }
 
+/// Links that lead nowhere, and commands that are not there, help nobody.
+#[test]
+fn every_link_and_every_command_of_the_docs_exists() {
+    use clap::CommandFactory;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.chain([root.join("README.md"), root.join("SECURITY.md")]);
+    let program = sidekey::agent::cli::Cli::command();
+    let mut seen = 0;
+    for page in pages.filter(|page| page.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let there =
+                link.is_empty() || link.contains("://") || page.with_file_name(link).exists();
+            assert!(there, "{}: {link}", page.display());
+            seen += 1;
+        }
+        for line in text.lines().filter_map(|line| line.strip_prefix("$ sidekey ")) {
+            let word = line.split_whitespace().next().unwrap();
+            let known = program.get_subcommands().find(|command| command.get_name() == word);
+            let known = known.unwrap_or_else(|| panic!("{}: sidekey {word}", page.display()));
+            let line = line.split(" -- ").next().unwrap().split('#').next().unwrap();
+            let line = line.split([';', '|', '>']).next().unwrap();
+            for option in line.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                let inner = known.get_subcommands().flat_map(clap::Command::get_arguments);
+                let mut all = known.get_arguments().chain(inner);
+                let option = option.split('=').next().unwrap();
+                assert!(all.any(|a| a.get_long() == Some(option)), "{}: {line}", page.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen}");
+}
+
 #[test]
 fn every_reason_is_explained_in_the_operations_page() {
     let page = read("docs/operations.md");
