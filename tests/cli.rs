@@ -181,6 +181,63 @@ fn every_class_of_exit_codes_has_a_conversation() {
     }
 }
 
+/// What `check --live` prints is neither too little nor a guess: with it, and nothing else, it works.
+#[test]
+fn the_policy_that_check_prints_is_enough() {
+    let (bao, place) = (Bao::dev(), Place::new());
+    bao.write("app", &json!({ "password": "p" }));
+    place.write("token", bao.token(&["given"], &json!({})));
+    place.config(&format!(
+        "stores: {{ vault: {{ kind: vault, address: \"{}\", login: {{ token: {{ file: DIR/token }} }} }} }}\n\
+         secrets: {{ app: {{ from: \"vault:secret/data/app\" }} }}\nfiles: {{ key: {{ from: app.password }} }}\n",
+        bao.address()
+    ));
+    let live = || {
+        let output = place.sidekey(&["check", "--live", "--output", "json"]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), answer["live"][0]["missing_policy"].as_str().unwrap().to_owned())
+    };
+    let (code, missing) = live();
+    assert_eq!(code, Some(77));
+    bao.admin().put("sys/policies/acl/given", &json!({ "policy": missing })).good();
+    assert_eq!(live(), (Some(0), String::new()));
+    agent::exits(&place.sidekey(&["init"]), 0);
+    assert_eq!(place.text("key"), "p");
+}
+
+/// What a person sees on a terminal differs from what a file gets in its colours only.
+#[test]
+fn an_error_reads_the_same_without_colours() {
+    let place = Place::new();
+    place.write("sidekey.yaml", "sekrets: {}\n");
+    let python =
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let on_a_terminal = |colours: &str, term: &str| {
+        let check = place.command(&["check"]);
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", python]).arg(check.get_program()).args(check.get_args());
+        command.envs(check.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("NO_COLOR", colours).env("TERM", term).env("COLUMNS", "100");
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
+    };
+    let coloured = on_a_terminal("", "xterm");
+    assert!(coloured.contains('\u{1b}'), "no colours on a terminal: {coloured}");
+    let plain = String::from_utf8(place.sidekey(&["check"]).stderr).unwrap();
+    assert!(plain.contains("error: unknown key `sekrets`") && !plain.contains('\u{1b}'), "{plain}");
+    assert_eq!(without_colours(&coloured), plain);
+    assert_eq!(on_a_terminal("1", "xterm"), plain);
+    assert_eq!(on_a_terminal("", "dumb"), plain);
+}
+
+/// The text without its escapes.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
 #[test]
 fn the_schema_is_one_json_document_and_needs_no_config() {
     let place = Place::new();

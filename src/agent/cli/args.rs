@@ -75,8 +75,12 @@ pub enum Command {
 /// The version, and what this binary was built with.
 fn long_version() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    const BUILT_IN: [(&str, bool); 2] =
-        [("vault", cfg!(feature = "vault")), ("local", cfg!(feature = "local"))];
+    const BUILT_IN: [(&str, bool); 4] = [
+        ("vault", cfg!(feature = "vault")),
+        ("local", cfg!(feature = "local")),
+        ("aws", cfg!(feature = "aws")),
+        ("kube", cfg!(feature = "kube")),
+    ];
     TEXT.get_or_init(|| {
         let with = BUILT_IN.iter().filter(|(_, there)| *there).map(|(name, _)| *name);
         let with = with.collect::<Vec<_>>().join(" ");

@@ -4,12 +4,12 @@ mod fleet;
 mod live;
 mod mounts;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use annotate_snippets::Level;
 use serde_json::{Value, json};
 
-use super::{CheckArgs, OutputFormat, complain, print, read_source, with_surroundings};
+use super::{CheckArgs, OutputFormat, colour, complain, print, read_source, with_surroundings};
 use crate::agent::config::{self, Mistake, Mistakes, Parsed, Source};
 use crate::agent::reason::{Exit, Report};
 use crate::agent::render::Renderer;
@@ -58,8 +58,7 @@ fn refuse(mistakes: &Mistakes, output: OutputFormat) -> Exit {
             answer_json(&json(&mistakes.mistakes), &json(&mistakes.warnings), &Value::Null, []);
         }
         OutputFormat::Text => {
-            let colour = std::io::stderr().is_terminal();
-            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour));
+            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour()));
         }
     }
     Exit::Config
@@ -113,7 +112,7 @@ fn answer_json(
 }
 
 fn show_text(source: &Source, parsed: &Parsed, found: &Found) {
-    let colour = std::io::stderr().is_terminal();
+    let colour = colour();
     let origin = source.origin.to_string();
     for warning in &parsed.warnings {
         let text = warning.render(Level::WARNING, &origin, &source.text, colour);

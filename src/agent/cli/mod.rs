@@ -121,6 +121,13 @@ fn unknown(args: &[OsString]) -> Exit {
     Exit::Usage
 }
 
+/// Whether a person who reads stderr sees colours and wants them (<https://no-color.org>).
+fn colour() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !unwanted && !plain
+}
+
 /// Writes an error for a person to stderr.
 fn complain(report: &Report) {
     let mut err = std::io::stderr().lock();
@@ -138,8 +145,7 @@ fn load(arg: &ConfigArg) -> Result<(Source, Parsed), Exit> {
     match with_surroundings(|around| config::parse(&source, around)) {
         Ok(parsed) => Ok((source, parsed)),
         Err(mistakes) => {
-            let colour = std::io::stderr().is_terminal();
-            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour));
+            let _ = writeln!(std::io::stderr().lock(), "{}", mistakes.render(colour()));
             Err(Exit::Config)
         }
     }

@@ -123,6 +123,10 @@ const OPERATORS: [&str; 8] = [
     "VaultPKISecret",
 ];
 
+/// Objects that Sidekey is added to.
+const WORKLOADS: [&str; 7] =
+    ["Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"];
+
 /// A Kubernetes object.
 fn object(version: &Node, kind: &str) -> Mistake {
     if let Some(kind) = OPERATORS.into_iter().find(|known| *known == kind) {
@@ -132,6 +136,14 @@ fn object(version: &Node, kind: &str) -> Mistake {
             "it is for an operator or a driver that fetches secrets itself",
             "the store it names stands below `stores:` here, each path below `secrets:`, and each key \
              below `files:`; the README has a first config",
+        );
+    }
+    if WORKLOADS.contains(&kind) {
+        return Mistake::new(
+            &version.span,
+            format!("this is a Kubernetes object ({kind}), not a config"),
+            "`apiVersion` and `kind` are words of Kubernetes",
+            "`sidekey inject -f FILE` adds Sidekey to it; the config stands in a file or a ConfigMap of its own",
         );
     }
     Mistake::new(
