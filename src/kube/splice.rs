@@ -6,6 +6,9 @@ use super::edit::{Edit, Path, Refusal, Step};
 use super::emit::{self, Dash, Lines};
 use super::yaml::{Kind, Node, Style};
 
+/// What may stand between a dash and its element.
+const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Bytes that give way to a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Splice {
@@ -198,10 +201,23 @@ impl<'a> Page<'a> {
         line.trim_start_matches('\u{feff}').chars().count()
     }
 
-    /// The dash before an element that begins here.
+    /// The dash before an element that begins here. Comments may stand between the two.
     pub(super) fn dash_of(&self, element: usize) -> Option<usize> {
-        let before = self.text.get(..element)?.trim_end_matches([' ', '\t', '\r', '\n']);
-        before.ends_with('-').then(|| before.len() - 1)
+        let mut before = self.text.get(..element)?.trim_end_matches(BLANK);
+        while !before.ends_with('-') {
+            let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let (above, last) = before.split_at(line);
+            let dash = last.trim_start().strip_prefix('-').map(str::trim_start);
+            before = match dash {
+                Some(comment) if comment.starts_with('#') => {
+                    &before[..before.len() - comment.len()]
+                }
+                None if last.trim_start().starts_with('#') => above,
+                _ => return None,
+            };
+            before = before.trim_end_matches(BLANK);
+        }
+        Some(before.len() - 1)
     }
 
     /// How far the elements of the list at `key` stand to the right of it.

@@ -165,8 +165,11 @@ impl Builder<'_> {
                     _ => Style::Quoted,
                 };
                 // What is not there has no bytes, whatever the parser looked at when it noticed.
-                let end = if style == Style::Plain && text.is_empty() { start } else { end };
-                let end = self.without_blanks(start, end);
+                let end = match style {
+                    Style::Plain if text.is_empty() => start,
+                    Style::Quoted => self.closing_quote(start, end),
+                    _ => self.without_blanks(start, end),
+                };
                 let kind = Kind::Scalar { text: text.into_owned(), style };
                 (Node { kind, start, end, line, anchored: anchor > 0 }, anchor)
             }
@@ -193,6 +196,24 @@ impl Builder<'_> {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
         Some(node)
+    }
+
+    /// Behind the quote that closes: the parser looks further, to what comes next.
+    fn closing_quote(&self, start: usize, end: usize) -> usize {
+        let text = self.text.get(start..end).unwrap_or_default();
+        let Some(open) = text.find(['"', '\'']) else { return end };
+        let quote = text.as_bytes().get(open).copied().unwrap_or_default();
+        let mut bytes = text.bytes().enumerate().skip(open + 1).peekable();
+        while let Some((at, byte)) = bytes.next() {
+            let twice = quote == b'\'' && bytes.peek().is_some_and(|(_, next)| *next == quote);
+            match byte {
+                b'\\' if quote == b'"' => _ = bytes.next(),
+                _ if byte == quote && twice => _ = bytes.next(),
+                _ if byte == quote => return start + at + 1,
+                _ => {}
+            }
+        }
+        end
     }
 
     fn without_blanks(&self, start: usize, end: usize) -> usize {

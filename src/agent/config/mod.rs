@@ -27,7 +27,7 @@ pub use aws::{AwsPath, AwsVersion, is_pinned};
 pub use mistake::{Mistake, Mistakes, Span, nearest, suggest};
 pub use model::*;
 pub use parse::{Parsed, Surroundings, parse};
-pub use pod::POD_VARIABLE;
+pub use pod::{POD_VARIABLE, signals};
 pub use reference::{ReferenceError, parse_field, parse_reference};
 pub use reload::{Reload, reload};
 pub use schema::schema;

@@ -101,10 +101,12 @@ impl Context<'_> {
             self.mistakes = vec![mistake];
             return None;
         }
-        pod::fill(root, self.around.env, &mut self.mistakes);
+        let bounds = pod::fill(root, self.around.env, &mut self.mistakes);
         substitute::tree(root, self.text, self.around.env, &mut self.mistakes);
         let raw = RawConfig::decode(root, &mut self.mistakes)?;
-        Some(self.config(raw, &root.span.start()))
+        let config = self.config(raw, &root.span.start());
+        bounds.check(&config, &root.span.start(), &mut self.mistakes);
+        Some(config)
     }
 
     /// `root` is where what is missing as a whole is shown.

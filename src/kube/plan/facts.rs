@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::{ConfigFrom, Draft, Mode};
 use crate::agent::config::{
-    self, Config, HookKind, Login, Origin, Otherwise, Source, StoreKind, Surroundings, Then,
-    TokenSource, VaultConfig,
+    self, Config, Login, Origin, Source, StoreKind, Surroundings, Then, TokenSource, VaultConfig,
 };
 use crate::kube::annotation::{self, Shape};
 use crate::kube::quantity;
@@ -100,9 +99,8 @@ impl Draft<'_> {
     /// A config that nobody sees here.
     fn stated(&mut self, mode: Mode) -> Facts {
         let s = self.settings;
-        let one = || Shape { name: VOLUME.0.into(), path: VOLUME.1.into(), size: VOLUME.2 };
         Facts {
-            volumes: s.volumes.clone().unwrap_or_else(|| vec![one()]),
+            volumes: self.shapes(),
             state: (STATE.into(), STATE_SIZE),
             tokens: vec![TOKEN.into()],
             reads: Vec::new(),
@@ -116,6 +114,12 @@ impl Draft<'_> {
             variables: Vec::new(),
             pod_yaml: self.pod_yaml(mode, STATE),
         }
+    }
+
+    /// The volumes of a config that nobody sees here.
+    fn shapes(&self) -> Vec<Shape> {
+        let one = || Shape { name: VOLUME.0.into(), path: VOLUME.1.into(), size: VOLUME.2 };
+        self.settings.volumes.clone().unwrap_or_else(|| vec![one()])
     }
 
     /// What holds in this pod where the config is silent.
@@ -134,8 +138,11 @@ impl Draft<'_> {
         if let Some(port) = s.metrics_port {
             lines.push(format!("metrics: {{ listen: \"0.0.0.0:{port}\" }}"));
         }
-        if let Some(volumes) = &s.volumes {
+        // What the pod is made for, so that the agent refuses a config that needs more.
+        if let (Some(ConfigFrom::Map { .. }), true) = (&s.config, mode != Mode::Env) {
+            lines.push(format!("signal: {}", s.signal));
             lines.push("volumes:".to_owned());
+            let volumes = self.shapes();
             lines.extend(volumes.iter().map(|volume| {
                 let size = quantity::bytes(volume.size);
                 format!("  {}: {{ path: \"{}\", size: {size} }}", volume.name, volume.path)
@@ -213,11 +220,7 @@ impl Draft<'_> {
             ports: Some(config.stores.values().filter_map(port).collect()),
             groups: files().filter_map(|file| file.owner_group).collect(),
             users: files().filter_map(|file| file.owner_user).collect(),
-            signal: config.on_change.iter().any(|hook| {
-                let restart = hook.confirm.as_ref().map(|confirm| &confirm.otherwise);
-                matches!(hook.kind, HookKind::Signal { .. })
-                    || matches!(restart, Some(Otherwise::Restart(_)))
-            }),
+            signal: config.on_change.iter().any(config::signals),
             within: config.init_within,
             unready: config.when_down.then == Then::Unready,
             metrics: config.metrics.map(|address| address.port()),
