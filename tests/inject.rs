@@ -19,6 +19,7 @@ use std::process::{Command, Output};
 
 use agent::{Place, SIDEKEY, exits};
 use serde_json::Value;
+use sidekey::kube::annotation;
 
 /// What the operator injects: an image by its digest.
 const IMAGE: &str = "registry.example/sidekey@sha256:5f0b1dc8ee3d94bb81a7a2f5e2a4c9d6b8f1e3072d45c6a79b8e0f1d2c3b4a59";
@@ -190,6 +191,36 @@ fn every_pod_is_valid_by_the_schemas_of_kubernetes() {
     }
     assert!(documents.len() >= 60, "only {} documents", documents.len());
     pods::validate(&Value::Array(documents));
+}
+
+#[test]
+fn every_annotation_stands_in_the_docs_with_an_example_that_is_taken() {
+    let page = include_str!("../docs/kubernetes.md");
+    for key in annotation::KEYS {
+        let row = format!("| `sidekey.dev/{}` | `{}` | {} |\n", key.name, key.example, key.doc);
+        assert!(page.contains(&row), "docs/kubernetes.md lacks this row:\n{row}");
+        let mut annotations = serde_json::json!({ "sidekey.dev/inject": "true" });
+        annotations[format!("sidekey.dev/{}", key.name)] = key.example.into();
+        annotation::read(&annotations).unwrap_or_else(|said| panic!("{}: {said:?}", key.name));
+    }
+    let rows =
+        page.lines().filter(|line| line.starts_with("| `sidekey.dev/") && line.contains("` | `"));
+    assert_eq!(rows.count(), annotation::KEYS.len(), "docs/kubernetes.md has rows of its own");
+}
+
+#[test]
+fn the_manifest_of_the_docs_is_injected() {
+    let page = include_str!("../docs/kubernetes.md");
+    let place = Place::new();
+    let mut seen = 0;
+    for block in page.split("```yaml\n").skip(1) {
+        let file = place.write("page.yaml", block.split("```").next().unwrap());
+        let out = place.sidekey(&["inject", "-f", file.to_str().unwrap()]);
+        let out = exits(&out, 0);
+        assert_eq!(out, "", "a warning");
+        seen += 1;
+    }
+    assert_eq!(seen, 1);
 }
 
 #[test]
