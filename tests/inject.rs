@@ -2,7 +2,8 @@
 //!
 //! `tests/inject/<case>/` holds `in.yaml` (or `in.json`), perhaps `args` (one line), and what comes of it:
 //! `out.yaml` (`out.json`) or `denied.txt`, and `warnings.txt` if anything is said besides. An `invented`
-//! says that the manifest has fields that no schema knows.
+//! says that the manifest has fields that no schema knows. Where ours was there already, `removed.yaml` is what
+//! `--remove` makes of the output.
 //! `SIDEKEY_TEST_WRITE=1 cargo test --test inject` writes what comes now; read it before you keep it.
 
 #![cfg(all(feature = "kube", feature = "vault", feature = "local"))]
@@ -125,7 +126,8 @@ fn taking_it_back_gives_the_bytes_from_before() {
     for (case, out) in Case::injected() {
         let file = place.write(&format!("out.{}", case.ending()), &out);
         let back = case.run(&file, &["--remove"]);
-        assert_eq!(utf8(back.stdout), case.input(), "{}", case.name());
+        let before = case.text("removed.yaml").unwrap_or_else(|| case.input());
+        assert_eq!(utf8(back.stdout), before, "{}", case.name());
     }
 }
 

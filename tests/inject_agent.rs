@@ -33,15 +33,15 @@ impl World {
         World { bao, place }
     }
 
-    /// The pod after it was injected. `more` stands in its config, `command` in its container.
-    fn pod(&self, mode: &str, more: &str, command: &Value) -> Value {
+    /// The pod after it was injected. `rest` stands in its config, `command` in its container.
+    fn pod(&self, mode: &str, rest: &str, command: &Value) -> Value {
         let dir = self.place.path("").display().to_string();
         let dir = dir.trim_end_matches('/');
         let config = format!(
             "stores: {{ vault: {{ kind: vault, address: \"{}\", login: {{ token: {{ file: {dir}/token }} }} }} }}\n\
              secrets: {{ app: {{ from: \"vault:secret/data/app\", refresh: 1s }} }}\n{}\n",
             self.bao.address(),
-            more.replace("DIR", dir),
+            rest.replace("DIR", dir),
         );
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "app", "annotations": {
             "sidekey.dev/inject": "true", "sidekey.dev/mode": mode, "sidekey.dev/config": config,
@@ -134,13 +134,10 @@ fn a_wrapped_command_gets_its_variables_and_nothing_of_ours() {
     for variable in app["env"].as_array().unwrap() {
         let value = variable["value"].as_str();
         let field = || variable["valueFrom"]["fieldRef"]["fieldPath"].as_str().unwrap();
-        let value = value.map_or_else(
-            || {
-                assert_eq!(field(), "metadata.annotations['sidekey.dev/config']");
-                pods::annotation(&pod, "sidekey.dev/config").unwrap()
-            },
-            |value| value,
-        );
+        let value = value.unwrap_or_else(|| {
+            assert_eq!(field(), "metadata.annotations['sidekey.dev/config']");
+            pods::annotation(&pod, "sidekey.dev/config").unwrap()
+        });
         command.env(variable["name"].as_str().unwrap(), value);
     }
     let output = command.output().unwrap();

@@ -112,10 +112,10 @@ fn pod() -> impl Strategy<Value = Value> {
     let volumes = list(vec![json!({ "name": "data", "emptyDir": {} })]);
     let secrets = list(vec![json!({ "name": "theirs" })]);
     let mode = prop_oneof![Just("native"), Just("classic"), Just("init"), Just("env")];
-    let more = (btree_map("x[a-z]{1,5}", invented(), 0..3), text(), mode);
-    (init, containers, volumes, secrets, security(), more).prop_map(
-        |(init, (app, logs, two), volumes, secrets, security, (more, note, mode))| {
-            let mut spec: Map<String, Value> = more.into_iter().collect();
+    let others = (btree_map("x[a-z]{1,5}", invented(), 0..3), text(), mode);
+    (init, containers, volumes, secrets, security(), others).prop_map(
+        |(init, (app, logs, two), volumes, secrets, security, (invented, note, mode))| {
+            let mut spec: Map<String, Value> = invented.into_iter().collect();
             spec.insert("containers".into(), if two { json!([app, logs]) } else { json!([app]) });
             let others = [
                 ("initContainers", init),
@@ -240,7 +240,8 @@ impl Writer {
 
     fn entry(&mut self, out: &mut String, key: &str, value: &Value, indent: usize) {
         let quoted = self.choose(3) == 0;
-        out.push_str(&if quoted { format!("\"{key}\":") } else { format!("{key}:") });
+        let quote = if quoted { "\"" } else { "" };
+        out.extend([quote, key, quote, ":"]);
         let deeper = if value.is_array() { usize::from(self.choose(2)) * 2 } else { 2 };
         self.value(out, value, indent + deeper);
     }
@@ -265,7 +266,7 @@ impl Writer {
 
 /// A document in block style, or the same as JSON.
 fn write(pod: &Value, choices: &[u8]) -> String {
-    let newline = if choices[0] % 3 == 0 { "\r\n" } else { "\n" };
+    let newline = if choices[0].is_multiple_of(3) { "\r\n" } else { "\n" };
     match choices[1] % 8 {
         0 => return pod.to_string(),
         1 => return serde_json::to_string_pretty(pod).unwrap() + "\n",
@@ -274,7 +275,7 @@ fn write(pod: &Value, choices: &[u8]) -> String {
     let mut writer = Writer { choices: choices.to_vec(), at: 2, newline };
     let mut out = String::from("# the first line");
     writer.block(&mut out, pod, 0);
-    if choices[2] % 4 != 0 {
+    if !choices[2].is_multiple_of(4) {
         out.push_str(newline);
     }
     out
@@ -297,8 +298,8 @@ fn survives(before: &Value, after: &Value) -> bool {
 }
 
 /// Carries out the additions and replacements of a JSON patch.
-fn patched(mut value: Value, patch: &Value) -> Value {
-    for operation in patch.as_array().unwrap() {
+fn patched(mut value: Value, operations: &Value) -> Value {
+    for operation in operations.as_array().unwrap() {
         let path = operation["path"].as_str().unwrap();
         let new = operation["value"].clone();
         let (parent, last) = path.rsplit_once('/').unwrap();

@@ -18,15 +18,47 @@ pub(super) fn splices(page: &Page<'_>, pod: &Node, original: &str) -> Result<Vec
     if !was.is_some_and(|was| was.contains_key(&ours)) {
         added.push(&ours);
     }
-    let mut out = Vec::new();
-    for pointer in &added {
-        out.extend(taken_out(page, pod, pointer, &added));
-    }
-    for (pointer, text) in was.into_iter().flatten() {
+    let (shared, was): (Vec<_>, Vec<_>) =
+        was.into_iter().flatten().partition(|(pointer, _)| is_shared(pod, pointer));
+    let shared = shared.into_iter().map(|(pointer, _)| pointer.as_str());
+    let added: Vec<String> =
+        added.into_iter().chain(shared).flat_map(|p| only_ours(pod, p)).collect();
+    let mut out: Vec<Splice> =
+        added.iter().filter_map(|pointer| taken_out(page, pod, pointer, &added)).collect();
+    for (pointer, text) in was {
         let text = text.as_str().ok_or_else(|| unreadable(&at))?;
         out.extend(put_back(page, pod, pointer, text)?);
     }
     Ok(without_overlaps(out))
+}
+
+/// Lists that others put their things into, too: what a mesh added since stays.
+const SHARED: [&str; 3] = ["/spec/initContainers", "/spec/containers", "/spec/volumes"];
+
+/// The elements of such a list that are not ours.
+fn is_shared(pod: &Node, pointer: &str) -> bool {
+    elements(pod, pointer).iter().any(|name| !is_ours(name))
+}
+
+/// The way itself, or where others have their things, the ways to ours.
+fn only_ours(pod: &Node, pointer: &str) -> Vec<String> {
+    if !is_shared(pod, pointer) {
+        return vec![pointer.to_owned()];
+    }
+    let ours = elements(pod, pointer).into_iter().filter(|name| is_ours(name));
+    ours.map(|name| format!("{pointer}/{name}")).collect()
+}
+
+fn elements(pod: &Node, pointer: &str) -> Vec<String> {
+    let found = SHARED.contains(&pointer).then(|| follow(pod, &edit::steps(pointer))).flatten();
+    match found.map(|found| &found.node.kind) {
+        Some(Kind::List { items, .. }) => items.iter().map(|item| named(item)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name == "sidekey" || name.starts_with("sidekey-")
 }
 
 fn unreadable(at: &Path) -> Refusal {
@@ -74,7 +106,7 @@ fn named(item: &Node) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-fn taken_out(page: &Page<'_>, pod: &Node, pointer: &str, added: &[&str]) -> Option<Splice> {
+fn taken_out(page: &Page<'_>, pod: &Node, pointer: &str, added: &[String]) -> Option<Splice> {
     let steps = edit::steps(pointer);
     let found = follow(pod, &steps)?;
     let flow = match &found.parent.kind {
@@ -102,7 +134,7 @@ fn on_lines(page: &Page<'_>, found: &Found<'_>) -> Option<(usize, usize)> {
 }
 
 /// With the comma before it; at the front with the one behind it.
-fn in_brackets(found: &Found<'_>, pointer: &str, added: &[&str]) -> Option<(usize, usize)> {
+fn in_brackets(found: &Found<'_>, pointer: &str, added: &[String]) -> Option<(usize, usize)> {
     let parts: Vec<(usize, usize, String)> = match &found.parent.kind {
         Kind::Map { entries, .. } => {
             let each = entries.iter();
@@ -116,7 +148,7 @@ fn in_brackets(found: &Found<'_>, pointer: &str, added: &[&str]) -> Option<(usiz
     let prefix = &pointer[..=pointer.rfind('/')?];
     let ours = |name: &str| {
         let name = name.replace('~', "~0").replace('/', "~1");
-        added.iter().any(|added| *added == format!("{prefix}{name}"))
+        added.contains(&format!("{prefix}{name}"))
     };
     let front = parts[..found.index].iter().all(|(_, _, name)| ours(name));
     match (front, parts.get(found.index + 1), found.index.checked_sub(1).and_then(|i| parts.get(i)))

@@ -59,8 +59,8 @@ fn merge(map: &mut Map<String, Value>, merged: &Node, left: &mut usize) -> Optio
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        _ if is_word(text, &["true", "yes", "on", "y"]) => Value::Bool(true),
-        _ if is_word(text, &["false", "no", "off", "n"]) => Value::Bool(false),
+        _ if is_word(text, &["true", "yes", "on"]) => Value::Bool(true),
+        _ if is_word(text, &["false", "no", "off"]) => Value::Bool(false),
         _ => number(text).unwrap_or_else(|| Value::String(text.to_owned())),
     }
 }
@@ -98,7 +98,7 @@ fn number(text: &str) -> Option<Value> {
 
 /// Whether a text would be read as something else than text if it stood without quotes.
 pub(super) fn needs_quotes(text: &str) -> bool {
-    plain(text) != Value::String(text.to_owned()) || is_word(&format!("{text}es"), &["yes"])
+    plain(text) != Value::String(text.to_owned())
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// Bytes of one manifest: what an API server takes is 3 MiB for one object.
-pub const MAX_BYTES: usize = 64 << 20;
-/// How deep a document may be. Custom resource definitions reach about 40.
+pub const MAX_BYTES: usize = 16 << 20;
+/// How deep a document may be, what aliases repeat included. Custom resource definitions reach about 40.
 const MAX_DEPTH: usize = 200;
 
 /// A node and its place.
@@ -24,6 +24,8 @@ pub struct Node {
     pub line: usize,
     /// Whether an anchor (`&…`) stands on it.
     pub anchored: bool,
+    /// How many levels there are from here on, through aliases.
+    depth: usize,
 }
 
 /// How a scalar is written.
@@ -118,7 +120,7 @@ pub fn parse(text: &str) -> Result<Vec<Rc<Node>>, Unreadable> {
             builder.anchors.clear();
         }
         let Some(node) = builder.take(event, span) else { continue };
-        if builder.open.len() > MAX_DEPTH {
+        if builder.open.len() + node.depth > MAX_DEPTH {
             let why = format!("more than {MAX_DEPTH} levels");
             return Err(Unreadable { line: node.line, why });
         }
@@ -171,11 +173,12 @@ impl Builder<'_> {
                     _ => self.without_blanks(start, end),
                 };
                 let kind = Kind::Scalar { text: text.into_owned(), style };
-                (Node { kind, start, end, line, anchored: anchor > 0 }, anchor)
+                (Node { kind, start, end, line, anchored: anchor > 0, depth: 1 }, anchor)
             }
             Event::Alias(id) => {
                 let target = self.anchors.get(&id).cloned()?;
-                (Node { kind: Kind::Alias(target), start, end, line, anchored: false }, 0)
+                let depth = target.depth + 1;
+                (Node { kind: Kind::Alias(target), start, end, line, anchored: false, depth }, 0)
             }
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 let list = matches!(event, Event::SequenceStart(..));
@@ -223,6 +226,7 @@ impl Builder<'_> {
 }
 
 fn close(open: Open, end: usize) -> Node {
+    let depth = 1 + open.parts.iter().map(|part| part.depth).max().unwrap_or_default();
     let last = open.parts.last().map_or(open.start, |node| node.end);
     let end = if open.flow { end + 1 } else { last };
     let kind = if open.list {
@@ -235,5 +239,48 @@ fn close(open: Open, end: usize) -> Node {
         }
         Kind::Map { flow: open.flow, entries }
     };
-    Node { kind, start: open.start, end, line: open.line, anchored: open.anchor > 0 }
+    Node { kind, start: open.start, end, line: open.line, anchored: open.anchor > 0, depth }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(text: &str, way: &[&str]) -> String {
+        let roots = parse(text).unwrap();
+        let node = way.iter().fold(&*roots[0], |node, key| node.entry(key).unwrap().1);
+        text[node.start..node.end].to_owned()
+    }
+
+    #[test]
+    fn every_node_knows_its_bytes() {
+        let text = "a: \"it's \\\" so\"   # c\nb: 'it''s'  # c\nc: { d: [1, 2 ] , e: \"x\" } # c\n\
+            f: word  # c\ng:\n  - h\n\ni: |\n  text\n\n# c\nj:\n";
+        for (way, bytes) in [
+            (&["a"][..], "\"it's \\\" so\""),
+            (&["b"], "'it''s'"),
+            (&["c"], "{ d: [1, 2 ] , e: \"x\" }"),
+            (&["c", "d"], "[1, 2 ]"),
+            (&["c", "e"], "\"x\""),
+            (&["f"], "word"),
+            (&["i"], "text"),
+            (&["j"], ""),
+        ] {
+            assert_eq!(piece(text, way), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_deep_is_refused_before_it_is_walked() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(&nested(MAX_DEPTH / 2)).is_ok());
+        assert!(parse(&nested(MAX_DEPTH + 2)).unwrap_err().why.contains("levels"));
+        let chain = |length: usize| {
+            let links = (1..length).map(|i| format!("a{i}: &a{i} [*a{}]\n", i - 1));
+            std::iter::once("a0: &a0 [x]\n".to_owned()).chain(links).collect::<String>()
+        };
+        assert!(parse(&chain(20)).is_ok());
+        let error = parse(&chain(5000)).unwrap_err();
+        assert!(error.why.contains("levels"), "{error:?}");
+    }
 }

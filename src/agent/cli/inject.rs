@@ -160,7 +160,7 @@ fn unreadable(name: &str, kind: std::io::ErrorKind) -> Report {
             "name a file with `-f`, or pipe one in: `kustomize build . | sidekey inject`",
         ),
         std::io::ErrorKind::FileTooLarge => {
-            ("it has more than 64 MiB".to_owned(), "inject it in parts")
+            ("it has more than 16 MiB".to_owned(), "inject it in parts")
         }
         std::io::ErrorKind::InvalidData => {
             ("it is no text in UTF-8".to_owned(), "give manifests in YAML or JSON")
