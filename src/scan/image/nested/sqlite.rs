@@ -234,7 +234,8 @@ impl<'a> Database<'a> {
                 1..=4 => kind,
                 5 => 6,
                 6 | 7 => 8,
-                _ => (kind - 12) / 2,
+                // 10 and 11 are reserved.
+                _ => kind.checked_sub(12)? / 2,
             };
             let end = content.checked_add(usize::try_from(length).ok()?)?.min(payload.len());
             let bytes = payload.get(content..end)?;
