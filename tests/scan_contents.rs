@@ -45,6 +45,25 @@ fn cpio(members: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
+/// With the old binary headers, in either order of bytes.
+fn old_cpio(members: &[(&str, &[u8])], bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, content) in members.iter().chain(&[("TRAILER!!!", &b""[..])]) {
+        let (name_size, size) = (name.len() + 1, content.len());
+        let mut units = [0_u16; 13];
+        (units[0], units[3]) = (0o070_707, 0o100_644);
+        units[10] = u16::try_from(name_size).unwrap();
+        units[12] = u16::try_from(size).unwrap();
+        out.extend(units.into_iter().flat_map(bytes));
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+        out.resize(out.len().next_multiple_of(2), 0);
+        out.extend_from_slice(content);
+        out.resize(out.len().next_multiple_of(2), 0);
+    }
+    out
+}
+
 fn rpm(payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0xed, 0xab, 0xee, 0xdb];
     out.resize(96, 0);
@@ -84,6 +103,8 @@ fn every_container_is_opened_and_every_step_into_it_is_named() {
         ("run.pyz", script, vec!["zip"]),
         ("a.deb", deb, vec!["ar", "xz", "tar"]),
         ("a.cpio", cpio(&[("etc/.env", &plain)]), vec!["cpio"]),
+        ("old.cpio", old_cpio(&[("etc/.env", &plain)], u16::to_le_bytes), vec!["cpio"]),
+        ("big.cpio", old_cpio(&[("etc/x/.env", &plain)], u16::to_be_bytes), vec!["cpio"]),
         ("a.rpm", rpm(&gzip(&cpio(&[("etc/.env", &plain)]))), vec!["rpm", "gzip", "cpio"]),
         ("a.crate", gzip(&Tar::new().file("x/.env", &plain).end()), vec!["gzip", "tar"]),
     ];
@@ -279,4 +300,17 @@ fn no_output_shows_a_secret_unless_asked() {
         assert!(!said.out.contains(body) && !said.err.contains(body), "{format}:\n{}", said.out);
     }
     assert!(scan(&path, &[]).out.contains(&secret));
+}
+
+#[test]
+fn objects_of_a_git_repository_are_noted_once() {
+    let loose = deflate(b"blob 3\0abc");
+    let loose = [&[0x78, 0x01][..], &loose].concat();
+    let tar = Tar::new()
+        .file("app/.git/objects/aa/bb", &loose)
+        .file("app/.git/objects/aa/cc", &loose)
+        .file("app/.git/objects/pack/pack-1.pack", b"PACK\0\0\0\x02\0\0\0\0")
+        .file("app/font.z", &loose);
+    let said = scan_layer(tar.end());
+    assert_eq!((said.code, said.reasons()), (0, vec!["git_objects".to_owned()]));
 }

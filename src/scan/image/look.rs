@@ -51,7 +51,11 @@ impl Look<'_> {
         let head = feed.peek(HEAD)?;
         let subject = Subject { path: &spot.name, kind: spot.kind };
         let mut stream = self.detector.open(&subject);
-        match Format::of(head, size, self.meter.limits.whole) {
+        let format = Format::of(head, size, self.meter.limits.whole);
+        if format.is_none() && is_git_object(head, &spot.name) {
+            self.outbox.git_objects(spot);
+        }
+        match format {
             None => {
                 let mut sink = |hit: Hit| self.outbox.hit(spot, hit);
                 loop {
@@ -149,6 +153,18 @@ impl Look<'_> {
     /// The plain bytes of something compressed, as a content at `spot`.
     pub fn inflated(&self, reader: impl std::io::Read, spot: &Spot) -> Result<(), Fault> {
         self.content(&mut Input::new(reader, ROOM), spot, None)
+    }
+}
+
+/// A packed or a loose object of a git repository, which is deflated and not opened.
+fn is_git_object(head: &[u8], path: &[u8]) -> bool {
+    let folder = |name: &[u8]| path.windows(name.len()).any(|part| part == name);
+    match head {
+        [b'P', b'A', b'C', b'K', 0, 0, 0, 2 | 3, ..] => true,
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
+            folder(b"/objects/") || path.starts_with(b"objects/")
+        }
+        _ => false,
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Format {
     Appended,
     /// `ar`: a deb, a static library.
     Ar,
-    /// A cpio with headers in ASCII.
+    /// A cpio.
     Cpio,
     /// An rpm.
     Rpm,
@@ -51,6 +51,7 @@ impl Format {
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Format::Zip,
             [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Format::Ar,
             [b'0', b'7', b'0', b'7', b'0', b'1' | b'2' | b'7', ..] => Format::Cpio,
+            [0xc7, 0x71, ..] | [0x71, 0xc7, ..] if cpio::is_binary(head) => Format::Cpio,
             [0xed, 0xab, 0xee, 0xdb, ..] => Format::Rpm,
             [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Format::Unsupported("7z"),
             [b'R', b'a', b'r', b'!', 0x1a, 7, ..] => Format::Unsupported("rar"),

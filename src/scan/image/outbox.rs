@@ -71,6 +71,8 @@ pub struct Outbox<'a> {
     /// Digests of the secrets handed out from inside of the container that is open now.
     inner: RefCell<HashMap<u64, u32>>,
     hasher: RandomState,
+    /// Objects of a git repository have been seen.
+    git: Cell<bool>,
 }
 
 impl<'a> Outbox<'a> {
@@ -83,6 +85,7 @@ impl<'a> Outbox<'a> {
             hits: Cell::new(0),
             inner: RefCell::default(),
             hasher: RandomState::new(),
+            git: Cell::new(false),
         }
     }
 
@@ -139,6 +142,13 @@ impl<'a> Outbox<'a> {
     /// The outermost container is closed.
     pub fn closed(&self) {
         self.inner.borrow_mut().clear();
+    }
+
+    /// An object of a git repository: said once for a blob, where the first one is.
+    pub fn git_objects(&self, spot: &Spot) {
+        if !self.git.replace(true) {
+            self.skip(spot, SkipReason::GitObjects, None);
+        }
     }
 
     /// Something at `spot` was not read as what it is.

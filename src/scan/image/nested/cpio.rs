@@ -1,4 +1,5 @@
-//! The members of a cpio archive with headers in ASCII: the payload of an rpm, an initramfs.
+//! The members of a cpio archive, with headers in ASCII (the payload of an rpm, an initramfs) or the
+//! old binary ones.
 
 use crate::scan::finding::Via;
 use crate::scan::image::feed::{Fault, Feed, Section, drain, take};
@@ -39,8 +40,39 @@ struct Head {
     align: u64,
 }
 
+/// The length of a binary header.
+const BINARY: usize = 26;
+
+/// A number of a binary header, in whichever order of bytes it is.
+fn unit(header: &[u8], index: usize) -> Option<u16> {
+    let read = match header {
+        [0xc7, 0x71, ..] => u16::from_le_bytes,
+        [0x71, 0xc7, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    header.get(2 * index..)?.first_chunk().map(|pair| read(*pair))
+}
+
+/// Whether an old binary header begins here: a kind of file that there is, and a name that ends.
+pub fn is_binary(head: &[u8]) -> bool {
+    let kind = unit(head, 3).map(|mode| mode >> 12);
+    let name = unit(head, 10).map_or(0, usize::from);
+    matches!(kind, Some(1 | 2 | 4 | 6 | 8 | 10 | 12))
+        && (2..1024).contains(&name)
+        && head.get(BINARY + name - 1) == Some(&0)
+}
+
+fn binary(head: &[u8]) -> Option<Head> {
+    let unit = |index| unit(head, index).map(u64::from);
+    Some(Head { size: unit(11)? << 16 | unit(12)?, name_size: unit(10)?, align: 2 })
+}
+
 fn read_header(feed: &mut dyn Feed) -> Result<Head, Fault> {
     let magic = take(feed, 6)?;
+    if matches!(magic[..2], [0xc7, 0x71] | [0x71, 0xc7]) {
+        let head = [magic, take(feed, BINARY - 6)?].concat();
+        return binary(&head).ok_or(Fault::Corrupt("a cpio header is damaged"));
+    }
     let field = |bytes: &[u8], radix| {
         let text = std::str::from_utf8(bytes).ok();
         text.and_then(|text| u64::from_str_radix(text, radix).ok())
