@@ -134,7 +134,9 @@ fn describe(found: &mut Found, key: &Key) {
         found.severity = Severity::Info;
         found.proof.push(Proof::Encrypted);
     }
-    if key.public.is_some_and(|hash| known::is_known(&hash)) {
+    let is_known = key.public.is_some_and(|hash| known::is_known(&hash));
+    // Of some kinds of keys the public half is not in the file.
+    if is_known || key.public.is_none() && known::is_published(&found.secret) {
         found.severity = Severity::Info;
         found.confidence = Confidence::Possible;
         found.proof.push(Proof::Other("published_test_key"));

@@ -93,7 +93,7 @@ const BEGINNINGS: &str = "\
 const INSIDE: &str = "\
     ${ {{ <% #{ $( %( getenv process.env os.environ env( ENV[ secretsmanager secretKeyRef \
     secrets. vars. var. config. settings. params. self. this. args. data. local. \
-    random_password Env. options. props. request. req. (); :: -> => ${{ </ /> \\( {0} %s %v %d \\x [A-Z [a-z [0-9 \\w \\d (? ].";
+    random_password Env. options. props. request. req. (); :: -> => ${{ </ /> \\( {0} %s %v %d \\x [A-Z [a-z [0-9 \\w \\d \\s .* (? ].";
 
 /// Refers to a value that is somewhere else: variables, templates, stores, files, calls.
 pub(super) fn is_reference(value: &[u8], quoted: bool) -> bool {

@@ -127,6 +127,9 @@ fn sec1(rest: &[u8], curve: Option<&[u8]>) -> Option<Key> {
         }
         rest = element.rest;
     }
+    if !rest.is_empty() {
+        return None;
+    }
     let public = curve.zip(point).and_then(|(curve, bits)| {
         let algorithm = der::wrap(SEQUENCE, &[&der::wrap(OID, &[EC]), &curve]);
         Some(sha256(&spki(&algorithm, bits.get(1..)?)))
