@@ -77,6 +77,7 @@ e2e:
 	$(MAKE) $(BAO) image
 	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
 	$(CARGO) test --locked --features e2e --test sleep jump
+	$(CARGO) test --locked --features e2e --test exec first_process
 	$(CARGO) test --locked --features e2e --test e2e_examples --test e2e_monitoring
 	$(MAKE) rehearsal
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
