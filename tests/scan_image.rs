@@ -345,6 +345,36 @@ fn two_runs_say_the_same_bytes_however_many_threads() {
 }
 
 #[test]
+fn a_layer_that_is_unpacked_ahead_says_the_same_as_on_one_thread() {
+    let mut tar = Tar::new().file("first", format!("TOKEN={}\n", token()));
+    for number in 0..16 {
+        tar = tar.file(&format!("data/{number}"), random(60_000));
+    }
+    let tar = tar.file("last", format!("TOKEN={}\n", token())).end();
+    let mut torn = tar.clone();
+    let header = torn.windows(6).position(|part| part == b"data/9").unwrap();
+    torn[header..header + 400].fill(0xff);
+    let whole = gzip(&tar);
+    let cases = [
+        ("whole", whole.clone(), 2),
+        ("cut", whole[..whole.len() - 9000].to_vec(), 1),
+        ("followed by something", [&whole[..], token().as_bytes()].concat(), 3),
+        ("in two members", [gzip(&tar[..600_000]), gzip(&tar[600_000..])].concat(), 2),
+        ("torn", gzip(&torn), 2),
+    ];
+    for (what, bytes, count) in cases {
+        let image = Image::new().layer(bytes, "ADD rootfs.tar.gz /").docker_old(Packed::Plain);
+        let scratch = Scratch::new();
+        let path = scratch.write("a.tar", &image);
+        let one = scan(&path, &["--jobs", "1"]);
+        assert_eq!(one.findings().len(), count, "{what}: {}", one.out);
+        for _ in 0..3 {
+            assert_eq!(scan(&path, &["--jobs", "2"]).out, one.out, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_file_tree_is_read_without_following_links() {
     let scratch = Scratch::new();
     let root = scratch.0.path().join("tree");

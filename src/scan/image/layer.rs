@@ -1,9 +1,11 @@
 //! The pass over one blob: unpack, walk the tar, look at every member and at every byte beside.
 
+use std::cell::Cell;
 use std::io::Read;
 
 use ring::digest;
 
+use super::ahead;
 use super::feed::{Fault, Feed, Input, Section};
 use super::index::Index;
 use super::look::Look;
@@ -69,11 +71,44 @@ pub struct Passage {
 
 /// Reads a blob to its end.
 pub fn pass(look: &Look<'_>, reader: impl Read, expected: &Expected) -> Passage {
+    pass_by(look, reader, expected, |look, stored, packing, expected, passage| {
+        unpacked(look, stored, packing, expected, passage)
+    })
+}
+
+/// The same, with a second thread that unpacks ahead. None where it has to be read without.
+pub fn pass_ahead(
+    look: &Look<'_>,
+    reader: impl Read + Send,
+    expected: &Expected,
+) -> Option<Passage> {
+    let whole = Cell::new(true);
+    let passage = pass_by(look, reader, expected, |look, stored, packing, expected, passage| {
+        let (result, over) = unpacked_ahead(look, stored, packing, expected, passage);
+        // What is left of a broken tar is shown in pieces as they come, which are others here.
+        whole.set(over && result.is_ok());
+        result
+    });
+    whole.get().then_some(passage)
+}
+
+fn pass_by<R: Read>(
+    look: &Look<'_>,
+    reader: R,
+    expected: &Expected,
+    unpacked: impl Fn(
+        &Look<'_>,
+        &mut Input<&mut Hashed<R>>,
+        Packing,
+        &Expected,
+        &mut Passage,
+    ) -> Result<(), Fault>,
+) -> Passage {
     let mut hashed = Hashed { reader, context: digest::Context::new(&digest::SHA256), size: 0 };
     let mut passage = Passage::default();
     let read = {
         let mut stored = Input::new(&mut hashed, PACKED);
-        let read = layers(look, &mut stored, expected, &mut passage);
+        let read = layers(look, &mut stored, expected, &mut passage, unpacked);
         let stopped = matches!(read, Err(Fault::Timeout | Fault::Limit(_)));
         if stopped { read } else { super::feed::drain(&mut stored).and(read) }
     };
@@ -123,28 +158,62 @@ fn told(fault: &Fault) -> (SkipReason, Option<String>) {
     (reason, Some(fault.to_string()))
 }
 
-fn layers(
+fn layers<F: Feed>(
     look: &Look<'_>,
-    stored: &mut dyn Feed,
+    stored: &mut F,
     expected: &Expected,
     passage: &mut Passage,
+    unpacked: impl Fn(&Look<'_>, &mut F, Packing, &Expected, &mut Passage) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let packing = Packing::of(stored.peek(64)?);
-    let Some(packing) = packing else {
+    let Some(packing) = Packing::of(stored.peek(64)?) else {
         return plain(look, stored, expected, passage);
     };
-    let hidden = Spot { kind: PlaceKind::Hidden, path: None, ..Spot::file(Vec::new(), 0) };
-    let result = {
-        let mut aside = |bytes: &[u8]| look.value(&hidden, bytes);
-        let unpack = Unpack::new(stored, packing, Level::Layer, look.meter, &mut aside);
-        plain(look, &mut Input::new(unpack, PLAIN), expected, passage)
-    };
+    let result = unpacked(look, stored, packing, expected, passage);
     if matches!(result, Err(Fault::Timeout | Fault::Limit(_))) {
         return result;
     }
     // What follows the compressed bytes, or could not be decompressed.
-    let rest = rest(look, stored, &hidden);
+    let rest = rest(look, stored, &beside());
     result.and(rest)
+}
+
+/// Where the bytes beside the layer's plain ones stand.
+fn beside() -> Spot {
+    Spot { kind: PlaceKind::Hidden, path: None, ..Spot::file(Vec::new(), 0) }
+}
+
+fn unpacked(
+    look: &Look<'_>,
+    stored: &mut impl Feed,
+    packing: Packing,
+    expected: &Expected,
+    passage: &mut Passage,
+) -> Result<(), Fault> {
+    let spot = beside();
+    let mut aside = |bytes: &[u8]| look.value(&spot, bytes);
+    let unpack = Unpack::new(stored, packing, Level::Layer, look.meter, &mut aside);
+    plain(look, &mut Input::new(unpack, PLAIN), expected, passage)
+}
+
+/// The same on two threads, for gzip: its window is always the same, and no other packing is so slow to unpack.
+/// And whether all was read.
+fn unpacked_ahead(
+    look: &Look<'_>,
+    stored: &mut (impl Feed + Send),
+    packing: Packing,
+    expected: &Expected,
+    passage: &mut Passage,
+) -> (Result<(), Fault>, bool) {
+    if packing != Packing::Gzip {
+        return (unpacked(look, stored, packing, expected, passage), true);
+    }
+    let spot = beside();
+    let mut aside = |bytes: &[u8]| look.value(&spot, bytes);
+    let meter = look.meter.beside();
+    ahead::unpack(stored, packing, meter, &mut aside, |pieces| {
+        look.meter
+            .holding(packing, || plain(look, &mut Input::new(pieces, PLAIN), expected, passage))
+    })
 }
 
 fn rest(look: &Look<'_>, feed: &mut dyn Feed, spot: &Spot) -> Result<(), Fault> {

@@ -6,6 +6,7 @@
 //!                          state ← index
 //! ```
 
+mod ahead;
 pub mod config;
 pub mod documents;
 pub mod feed;

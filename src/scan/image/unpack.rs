@@ -66,6 +66,24 @@ impl<'a> Meter<'a> {
         Meter { limits, deadline, room, held, nested, until_check, short: Cell::new(false) }
     }
 
+    /// For the decompressor of the layer alone, where that stands on another thread.
+    pub fn beside(&self) -> Meter<'a> {
+        Meter::new(self.limits, self.deadline, self.room)
+    }
+
+    /// Does something while that decompressor's window counts here too.
+    pub fn holding<T>(
+        &self,
+        packing: Packing,
+        work: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let window = windows::needed(packing, &[])?;
+        self.hold(window)?;
+        let done = work();
+        self.release(window);
+        done
+    }
+
     /// Whether the time is over.
     pub fn on_time(&self) -> Result<(), Fault> {
         if self.deadline.over() { Err(Fault::Timeout) } else { Ok(()) }

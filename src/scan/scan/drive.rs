@@ -145,11 +145,14 @@ impl Drive<'_> {
             _ => task.expected.size,
         };
         tasks.sort_by_cached_key(|task| std::cmp::Reverse(size(task)));
+        let ahead = self.jobs > 1 && is_alone(tasks.iter().map(size));
         let next = AtomicUsize::new(0);
         let heavy = Mutex::new(Vec::new());
         let work = || {
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if !self.task(store, task, self.room) {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = tasks.get(number) else { break };
+                if !self.task(store, task, self.room, ahead && number == 0) {
                     heavy.lock().unwrap_or_else(PoisonError::into_inner).push(task);
                 }
             }
@@ -162,16 +165,20 @@ impl Drive<'_> {
         });
         // What did not fit beside others is read again, alone.
         for task in heavy.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            self.task(store, task, self.whole_room);
+            self.task(store, task, self.whole_room, false);
         }
     }
 
-    /// Whether it was read, or has to be read again with more memory.
-    fn task(&self, store: &Store<'_>, task: &Task, room: u64) -> bool {
+    /// Whether it was read, or has to be read again with more memory or on one thread.
+    fn task(&self, store: &Store<'_>, task: &Task, room: u64, ahead: bool) -> bool {
         self.with_room(&task.key, room, |look| match open(store, &task.name) {
             Ok(opened) => {
                 let told = Told { reader: opened, tell: self.tell, count: 0 };
-                layer::pass(look, told, &task.expected)
+                if ahead {
+                    layer::pass_ahead(look, told, &task.expected)
+                } else {
+                    Some(layer::pass(look, told, &task.expected))
+                }
             }
             Err(fault) => {
                 let reason = match fault {
@@ -179,25 +186,30 @@ impl Drive<'_> {
                     _ => SkipReason::LayerUnreadable,
                 };
                 let faults = vec![(reason, Some(fault.to_string()))];
-                Passage { faults, ..Passage::default() }
+                Some(Passage { faults, ..Passage::default() })
             }
         })
     }
 
     /// Looks at one blob and tells of it.
     pub(super) fn with_look(&self, key: &str, look_at: impl FnOnce(&Look<'_>) -> Passage) {
-        let _ = self.with_room(key, self.whole_room, look_at);
+        let _ = self.with_room(key, self.whole_room, |look| Some(look_at(look)));
     }
 
-    /// Whether the memory did, or there is no more.
-    fn with_room(&self, key: &str, room: u64, look_at: impl FnOnce(&Look<'_>) -> Passage) -> bool {
+    /// Whether it was read, and the memory did or there is no more.
+    fn with_room(
+        &self,
+        key: &str,
+        room: u64,
+        look_at: impl FnOnce(&Look<'_>) -> Option<Passage>,
+    ) -> bool {
         let key = || key.to_owned();
         (self.tell)(Message::Begin { key: key() });
         let mut emit = |event| (self.tell)(Message::Event { key: key(), event });
         let meter = Meter::new(self.limits, self.deadline, room);
         let outbox = Outbox::new(self.limits, &mut emit);
         let look = Look { detector: self.detector, meter: &meter, outbox: &outbox };
-        let mut passage = look_at(&look);
+        let Some(mut passage) = look_at(&look) else { return false };
         if meter.is_short() && room < self.whole_room {
             return false;
         }
@@ -205,6 +217,13 @@ impl Drive<'_> {
         (self.tell)(Message::End { key: key(), passage: Box::new(passage) });
         true
     }
+}
+
+/// Whether the first blob, which is the largest, is longer than all others: its thread would be the
+/// last to end, and the others' processors would wait.
+fn is_alone(sizes: impl Iterator<Item = Option<u64>>) -> bool {
+    let mut sizes = sizes.map(Option::unwrap_or_default);
+    sizes.next().is_some_and(|first| first > sizes.sum())
 }
 
 /// Tells of the bytes that are read.
