@@ -148,7 +148,7 @@ fn escape(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
-/// The steps of a way written by [`pointer`].
+/// The steps of a way written by [`fn@pointer`].
 pub fn steps(pointer: &str) -> Vec<String> {
     let steps = pointer.split('/').skip(1);
     steps.map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
