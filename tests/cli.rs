@@ -111,10 +111,18 @@ fn features_apart(text: String) -> String {
     }
 }
 
-/// Ages and times to wait differ from run to run, and what memory there is from machine to machine.
+/// Ages and times to wait differ from run to run, and what the kernel guards us with from machine to machine.
 fn timeless(text: &str) -> String {
     let mut text = text.to_owned();
-    for (key, name) in [("age_seconds", "AGE"), ("next", "NEXT"), ("memory", "MEMORY")] {
+    let differ = [
+        ("age_seconds", "AGE"),
+        ("next", "NEXT"),
+        ("memory", "MEMORY"),
+        ("confinement", "LEVEL"),
+        ("landlock", "VERSION"),
+        ("seccomp", "SECCOMP"),
+    ];
+    for (key, name) in differ {
         let key = format!("\"{key}\":");
         let Some(start) = text.find(&key).map(|at| at + key.len()) else { continue };
         let end = text[start..].find([',', '}']).map_or(text.len(), |length| start + length);

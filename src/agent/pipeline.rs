@@ -44,7 +44,7 @@ use crate::agent::observe::{Event, Observe, log_report as say_error};
 use crate::agent::reason::{Exit, Reason, Report};
 use crate::agent::render::Renderer;
 use crate::agent::rotate::{self, Clocks, Phase, Rolls, Settle, Timestamp};
-use crate::sandbox::LockedIn;
+use crate::sandbox::{Confinement, LockedIn};
 use crate::secret::{Secret, SecretName, StoreName, VolumeName};
 
 pub use build::{named_secrets, stores, used_secrets};
@@ -130,6 +130,8 @@ pub struct Pipeline {
     started: bool,
     /// Readiness and reasons as shown last.
     shown: Option<(bool, BTreeSet<Reason>)>,
+    /// How far the process is locked in.
+    confinement: Confinement,
 }
 
 /// What ends or wakes the loop from outside.
@@ -186,10 +188,11 @@ impl Pipeline {
     pub async fn run(
         mut self,
         mode: Mode,
-        _locked: LockedIn,
+        locked: LockedIn,
         mut signals: Signals,
         quit: Rc<Notify>,
     ) -> Ending {
+        self.confinement = locked.confinement().clone();
         let begun = rotate::now();
         let mut watch = self.watch(mode);
         if mode == Mode::Stay && !watch.is_told() {

@@ -6,18 +6,31 @@
 
 pub mod allocator;
 pub mod arena;
+mod confine;
 pub mod door;
 pub mod fork;
 pub mod jail;
+mod landlock;
 mod pages;
 pub mod process;
+mod seccomp;
 pub mod signal;
 mod wipe;
+
+pub use confine::{Confinement, Deed, offered};
+pub use landlock::Grants;
 
 /// Proof that the process has locked itself in. What may only happen afterwards (talking to a
 /// store, rendering, publishing) asks for one.
 #[derive(Debug)]
-pub struct LockedIn(());
+pub struct LockedIn(Confinement);
+
+impl LockedIn {
+    /// How far.
+    pub fn confinement(&self) -> &Confinement {
+        &self.0
+    }
+}
 
 /// Locks the process in. To be done before, on one thread:
 ///
@@ -27,9 +40,14 @@ pub struct LockedIn(());
 /// 4. health and metrics addresses are bound;
 /// 5. the addresses of stores and hooks are known from the config.
 ///
-/// Afterwards the agent opens files only beneath those handles and connects only to those
-/// addresses. Nothing here enforces that yet: the rule holds by construction, because every stage
-/// gets its handles from before.
-pub fn locked_in() -> LockedIn {
-    LockedIn(())
+/// Afterwards the kernel lets the process open only what is beneath `grants`, and connect only to
+/// the ports there. What the kernel lacks is left out, and [`LockedIn::confinement`] tells.
+pub fn locked_in(grants: &Grants) -> LockedIn {
+    LockedIn(confine::confine(grants))
+}
+
+/// The same moment for a process that is to start programs of others, or to become one: they would
+/// inherit what confines us.
+pub fn not_locked_in() -> LockedIn {
+    LockedIn(Confinement::default())
 }

@@ -114,6 +114,20 @@ impl Bao {
         wait_until("it is unsealed", || client.get("sys/health").status == 200);
     }
 
+    /// Shows another certificate from now on.
+    pub(crate) fn shows(&self, certificate: &Issued) {
+        certificate.write(self.dir.path(), "server");
+        let shell = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
+        for child in children.unwrap().split_whitespace() {
+            let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.trim() == "bao" {
+                let pid = child.parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+            }
+        }
+    }
+
     /// Ends the process; the port answers no more.
     pub(crate) fn stop(&mut self) {
         let mut input = self.child.stdin.take().unwrap();

@@ -11,6 +11,7 @@ mod inject;
 mod install;
 #[cfg(feature = "local")]
 mod local;
+mod lock;
 mod seal;
 mod serve;
 

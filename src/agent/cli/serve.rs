@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, with_surroundings};
+use super::{ConfigArg, LogFormat, LogLevel, Logging, complain, load, lock, with_surroundings};
 use crate::agent::config::{self, Config, Origin, Source};
 use crate::agent::hook::{self, Helper};
 use crate::agent::observe::{self, Event, Listeners, Observe, Server};
@@ -14,6 +14,7 @@ use crate::agent::pipeline::{
 use crate::agent::reason::{Exit, Reason, Report, system_word};
 use crate::sandbox::arena::{self, MemoryLevel};
 use crate::sandbox::door::Door;
+use crate::sandbox::not_locked_in;
 
 pub(super) fn init(args: &ConfigArg, logging: Logging<'_>) -> Exit {
     serve(args, logging, Mode::Once)
@@ -147,7 +148,8 @@ fn try_to_deliver(
         Mode::Stay => Some(Listeners::bind(&config.health, config.metrics).map_err(one)?),
         Mode::Once => None,
     };
-    let locked = crate::sandbox::locked_in();
+    // What confines us would confine the command, too.
+    let locked = if is_exec { not_locked_in() } else { lock::lock(config, source, observe) };
     let ending = tasks.block_on(&runtime, async {
         let quit = match listeners {
             Some(listeners) => {

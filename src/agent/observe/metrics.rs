@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::agent::rotate::Timestamp;
 
-use super::{Event, HookResult, RotationResult, Status};
+use super::{Event, HookResult, Protections, RotationResult, Status};
 
 type Labels = Vec<(&'static str, String)>;
 type Seconds = Gauge<f64, AtomicU64>;
@@ -26,6 +26,7 @@ pub struct Metrics {
     hooks: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
     ready: Gauge,
+    sandbox: Family<Labels, Gauge>,
 }
 
 impl Metrics {
@@ -40,8 +41,9 @@ impl Metrics {
             Family::<Labels, Counter>::default(),
             Family::<Labels, Counter>::default(),
             Gauge::<i64>::default(),
+            Family::<Labels, Gauge>::default(),
         );
-        let (good, age, lease, rotations, hooks, requests, ready) = metrics;
+        let (good, age, lease, rotations, hooks, requests, ready, sandbox) = metrics;
         registry.register(
             "sidekey_secret_ok",
             "Whether there is a value and the last request for it went well: 1 or 0",
@@ -65,6 +67,11 @@ impl Metrics {
             requests.clone(),
         );
         registry.register("sidekey_ready", "Whether the pod is ready: 1 or 0", ready.clone());
+        registry.register(
+            "sidekey_sandbox",
+            "How the process is guarded: where secrets are kept, and how far it is locked in",
+            sandbox.clone(),
+        );
         let info = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         // The client adds `_info` to the name.
         registry.register("sidekey", "Which Sidekey this is", info);
@@ -75,7 +82,7 @@ impl Metrics {
         for result in HookResult::ALL {
             drop(hooks.get_or_create(&label("result", result.word())));
         }
-        Metrics { registry, good, age, lease, rotations, hooks, requests, ready }
+        Metrics { registry, good, age, lease, rotations, hooks, requests, ready, sandbox }
     }
 
     /// Counts what an event says.
@@ -105,6 +112,7 @@ impl Metrics {
     fn set(&self, status: &Status, now: Timestamp) {
         self.ready.set(i64::from(status.ready));
         self.good.clear();
+        self.guarded(&status.sandbox);
         self.age.clear();
         self.lease.clear();
         for (name, secret) in &status.secrets {
@@ -115,6 +123,18 @@ impl Metrics {
             if let Some(lease) = secret.lease(now) {
                 self.lease.get_or_create(&label("secret", name)).set(lease);
             }
+        }
+    }
+
+    /// Before the lock there is nothing to say.
+    fn guarded(&self, sandbox: &Protections) {
+        self.sandbox.clear();
+        if !sandbox.confinement.is_empty() {
+            let labels = vec![
+                ("memory", sandbox.memory.to_owned()),
+                ("confinement", sandbox.confinement.to_owned()),
+            ];
+            self.sandbox.get_or_create(&labels).set(1);
         }
     }
 
@@ -163,7 +183,9 @@ mod tests {
             next_step: None,
         };
         let secrets = BTreeMap::from([("db".to_owned(), secret)]);
-        Status { ready, secrets, ..Status::starting() }
+        let sandbox =
+            Protections { memory: "secret", confinement: "full", ..Protections::default() };
+        Status { ready, sandbox, secrets, ..Status::starting() }
     }
 
     #[test]
@@ -194,6 +216,7 @@ mod tests {
             r#"sidekey_store_requests_total{store="vault",outcome="ok"} 1"#,
             r#"sidekey_store_requests_total{store="vault",outcome="store_sealed"} 1"#,
             "sidekey_ready 1",
+            r#"sidekey_sandbox{memory="secret",confinement="full"} 1"#,
             concat!("sidekey_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|l| l == line), "no `{line}` in:\n{text}");

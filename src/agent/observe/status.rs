@@ -23,14 +23,20 @@ pub struct Status {
 }
 
 /// Which protections of the process are in force.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Protections {
     /// Where secret bytes are kept: `secret`, `locked` or `plain`.
     pub memory: &'static str,
     /// Whether others can attach or dump.
     pub dumpable: bool,
-    /// Landlock and seccomp: `none` in this version.
+    /// How far the process is locked in: `full`, `partial` or `none`.
     pub confinement: &'static str,
+    /// The version of Landlock that is in force; 0 is none.
+    pub landlock: u8,
+    /// Whether the list of system calls is in force.
+    pub seccomp: bool,
+    /// What the self-test found possible that should not be.
+    pub possible: Vec<&'static str>,
 }
 
 /// How one secret stands.
@@ -57,7 +63,7 @@ pub struct SecretStatus {
 struct View<'a> {
     ready: bool,
     generation: u64,
-    sandbox: Protections,
+    sandbox: &'a Protections,
     reasons: Vec<&'static str>,
     secrets: BTreeMap<&'a str, SecretView>,
 }
@@ -91,7 +97,7 @@ impl Status {
         let view = View {
             ready: self.ready,
             generation: self.generation,
-            sandbox: self.sandbox,
+            sandbox: &self.sandbox,
             reasons: self.reasons.iter().map(|reason| reason.word()).collect(),
             secrets: secrets.collect(),
         };
@@ -150,7 +156,7 @@ mod tests {
             Status { secrets: BTreeMap::from([("db".to_owned(), secret)]), ..Status::starting() };
         assert_eq!(
             status.to_json(Timestamp(Duration::from_secs(100))),
-            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":""},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":10.0,"lease_seconds":null,"next":1.0,"next_step":"ask"}}}"#
+            r#"{"ready":false,"generation":0,"sandbox":{"memory":"","dumpable":false,"confinement":"","landlock":0,"seccomp":false,"possible":[]},"reasons":["starting"],"secrets":{"db":{"ok":false,"reason":"store_unreachable","since":3.0,"age_seconds":10.0,"lease_seconds":null,"next":1.0,"next_step":"ask"}}}"#
         );
     }
 }

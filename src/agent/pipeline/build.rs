@@ -11,6 +11,7 @@ use crate::agent::render::Renderer;
 use crate::agent::rotate::{self, Clocks, Phase, Rolls, Settle, Timestamp};
 use crate::agent::store::{Record, Store};
 use crate::agent::volume::{Gap, Level, Volume};
+use crate::sandbox::Confinement;
 use crate::secret::{DigestKey, SecretName, StoreName, VolumeName};
 
 use super::compose::{Files, Group};
@@ -106,6 +107,7 @@ impl Pipeline {
             rolled_back: None,
             started: false,
             shown: None,
+            confinement: Confinement::default(),
         };
         pipeline.foretell();
         pipeline.adopt(now).map_err(|report| vec![report])?;

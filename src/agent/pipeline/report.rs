@@ -36,7 +36,10 @@ impl Pipeline {
             sandbox: Protections {
                 memory: arena::level().word(),
                 dumpable: is_dumpable(),
-                confinement: "none",
+                confinement: self.confinement.level(),
+                landlock: self.confinement.landlock,
+                seccomp: self.confinement.seccomp,
+                possible: self.confinement.possible.iter().map(|deed| deed.word()).collect(),
             },
             reasons: reasons.into_iter().collect(),
             secrets,
