@@ -8,6 +8,7 @@ SCANNERS := target/tools-scan/bin/kingfisher
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE   := localhost/sidekey:$(VERSION)
 BINARY  := target/$(TARGET)/release/sidekey
+SBOM    := target/sidekey-$(VERSION).cdx.json
 # Static, so that it runs in an image without anything else; relative relocations packed (220 KiB) and
 # functions of the same code folded (170 KiB), as the linker that comes with Rust can.
 STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all
@@ -40,14 +41,16 @@ manual:
 	@echo "target/manual: copy completions/ to where your shell looks, man/ to a directory of MANPATH"
 
 ## The image, from the shipped binary and this machine's TLS roots. Nothing is pulled, and the same
-## two files give the same image.
+## two files give the same image. Its SBOM is beside it, in target/.
 image: build
 	@test -r $(ROOTS) || { echo "no $(ROOTS): apt-get install ca-certificates" >&2; exit 1; }
 	@command -v podman >/dev/null || { echo "no podman: apt-get install podman runc" >&2; exit 1; }
 	rm -rf target/image && mkdir -p target/image
 	cp $(BINARY) target/image/sidekey && cp $(ROOTS) target/image/ca-certificates.crt
 	podman build --quiet --pull=never --timestamp 0 --file Dockerfile --tag $(IMAGE) target/image
+	python3 image/sbom.py $(BINARY) $(TARGET) > $(SBOM)
 	@echo "binary: $$(stat -c %s $(BINARY)) bytes"
+	@echo "SBOM:   $(SBOM)"
 	@echo "image:  $$(podman image inspect --format '{{.Size}}' $(IMAGE)) bytes, $(IMAGE)"
 
 ## Side by side with the OpenBao agent, in one run; writes benches/RESULTS.md.
