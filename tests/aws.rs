@@ -1,7 +1,11 @@
 //! The whole path with the real binary and moto: what a user of AWS gets.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::disallowed_methods, reason = "it runs the binary under test")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    reason = "it runs the binary under test"
+)]
 
 #[path = "support/agent.rs"]
 mod agent;

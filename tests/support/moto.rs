@@ -27,13 +27,55 @@ impl Moto {
     /// The one of this test process: it takes three seconds to start.
     pub(crate) fn shared() -> &'static Moto {
         static SHARED: OnceLock<Moto> = OnceLock::new();
-        SHARED.get_or_init(Moto::start)
+        SHARED.get_or_init(|| Moto::start(&[]))
     }
 
-    fn start() -> Moto {
+    /// One that checks signatures, with the key of its one user, `orders`: id and secret.
+    pub(crate) fn strict() -> (&'static Moto, String, String) {
+        static STRICT: OnceLock<(Moto, String, String)> = OnceLock::new();
+        let (moto, id, secret) = STRICT.get_or_init(|| {
+            // So many requests need no signature: those that make the user.
+            let moto = Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "3")]);
+            moto.iam("CreateUser", "UserName=orders");
+            let made = moto.iam("CreateAccessKey", "UserName=orders");
+            let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22\
+                          %3A%22Allow%22%2C%22Action%22%3A%22%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
+            let policy = format!("UserName=orders&PolicyName=all&PolicyDocument={policy}");
+            moto.iam("PutUserPolicy", &policy);
+            let between = |tag: &str| {
+                let (_, rest) = made.split_once(&format!("<{tag}>")).unwrap();
+                rest.split_once('<').unwrap().0.to_owned()
+            };
+            let (id, secret) = (between("AccessKeyId"), between("SecretAccessKey"));
+            (moto, id, secret)
+        });
+        (moto, id.clone(), secret.clone())
+    }
+
+    fn iam(&self, action: &str, parameters: &str) -> String {
+        let headers = [
+            ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+            (
+                "authorization".to_owned(),
+                "AWS4-HMAC-SHA256 Credential=admin/20260101/us-east-1/iam/aws4_request, \
+                 SignedHeaders=host, Signature=0"
+                    .to_owned(),
+            ),
+        ];
+        let body = format!("Action={action}&Version=2010-05-08&{parameters}");
+        let reply = pass_on(self.port, "POST", "/", &headers, body.as_bytes()).good();
+        String::from_utf8(reply.body).unwrap()
+    }
+
+    /// Sends a signed request as somebody else would.
+    pub(crate) fn replay(&self, headers: &[(String, String)], body: &[u8]) -> Reply {
+        pass_on(self.port, "POST", "/", headers, body)
+    }
+
+    fn start(environment: &[(&str, &str)]) -> Moto {
         for _ in 0..5 {
             let port = ports::free_pair();
-            if let Some(child) = launch(port) {
+            if let Some(child) = launch(port, environment) {
                 return Moto { port, _child: child };
             }
         }
@@ -218,7 +260,7 @@ fn binary() -> PathBuf {
 }
 
 /// Starts the server and waits until it answers; `None` if it ended instead.
-fn launch(port: u16) -> Option<Child> {
+fn launch(port: u16, environment: &[(&str, &str)]) -> Option<Child> {
     // It ends when this process lets go of its input, however this process ends.
     let watch = r#"exec 3<&0
         "$@" </dev/null 3<&- &
@@ -232,6 +274,7 @@ fn launch(port: u16) -> Option<Child> {
         .arg(binary())
         .args(["-H", "127.0.0.1", "-p", &port.to_string()])
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

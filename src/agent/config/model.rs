@@ -153,6 +153,19 @@ pub enum Login {
         /// Where the method is mounted.
         mount: String,
     },
+    /// An AWS identity, shown by a signed request to STS that the store sends.
+    Aws {
+        /// The role in the store; without it the store takes the identity's own name.
+        role: Option<String>,
+        /// Where the method is mounted.
+        mount: String,
+        /// The region whose STS the store asks.
+        region: String,
+        /// What the store expects in `X-Vault-AWS-IAM-Server-ID`.
+        server_id: Option<String>,
+        /// How credentials are found.
+        aws: Box<AwsConfig>,
+    },
     /// A token that somebody else logged in for.
     Token(TokenSource),
 }

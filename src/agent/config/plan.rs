@@ -226,6 +226,8 @@ pub fn identity(store: &StoreKind) -> String {
             Login::AppRole { mount, .. } => format!("approle ({mount})"),
             Login::Cert { role: Some(role), mount } => format!("role {role} ({mount})"),
             Login::Cert { role: None, mount } => format!("certificate ({mount})"),
+            Login::Aws { role: Some(role), mount, .. } => format!("role {role} ({mount})"),
+            Login::Aws { role: None, mount, .. } => format!("AWS identity ({mount})"),
             Login::Token(TokenSource::Env(name)) => format!("token ${name}"),
             Login::Token(TokenSource::File(path)) => format!("token {}", path.display()),
         },

@@ -132,11 +132,11 @@ record! {
 
     /// A login by AWS identity.
     "`aws`" RawAwsLogin {
-        /// The role in the store.
+        /// The role in the store; without it the store takes the identity's own name.
         role: String,
         /// Where the method is mounted. `aws` unless given.
         mount: String,
-        /// The region whose STS is asked.
+        /// The region whose STS is asked. $AWS_REGION, then $AWS_DEFAULT_REGION, then us-east-1 unless given.
         region: String,
         /// What the store expects in `X-Vault-AWS-IAM-Server-ID`.
         server_id_header: String,

@@ -47,6 +47,13 @@ pub enum Proof {
         /// The role in the store, if the config names one.
         role: Option<String>,
     },
+    /// A signed request to AWS, which the store makes itself.
+    Aws {
+        /// Where the method is mounted.
+        mount: String,
+        /// The role in the store, if the config names one.
+        role: Option<String>,
+    },
     /// A token of the store, which somebody else logged in for.
     Token(SecretBytes),
 }
@@ -58,6 +65,7 @@ enum Kind {
     Jwt { method: &'static str, mount: String, role: String, token: Door },
     AppRole { mount: String, role_id: Door, secret_id: Door },
     Certificate { mount: String, role: Option<String> },
+    Aws { mount: String, role: Option<String> },
     TokenFile(Door),
     TokenEnv(String),
 }
@@ -81,6 +89,9 @@ impl Identity {
             Login::Cert { role, mount } => {
                 Kind::Certificate { mount: mount.clone(), role: role.clone() }
             }
+            Login::Aws { role, mount, .. } => {
+                Kind::Aws { mount: mount.clone(), role: role.clone() }
+            }
             Login::Token(TokenSource::File(file)) => Kind::TokenFile(door(file)?),
             Login::Token(TokenSource::Env(variable)) => Kind::TokenEnv(variable.clone()),
         }))
@@ -103,6 +114,7 @@ impl Identity {
             Kind::Certificate { mount, role } => {
                 Proof::Certificate { mount: mount.clone(), role: role.clone() }
             }
+            Kind::Aws { mount, role } => Proof::Aws { mount: mount.clone(), role: role.clone() },
             Kind::TokenFile(file) => Proof::Token(from_file(file)?),
             Kind::TokenEnv(variable) => Proof::Token(from_env(variable)?),
         })
@@ -171,7 +183,7 @@ mod tests {
             Proof::Jwt { jwt: secret, .. }
             | Proof::AppRole { secret_id: secret, .. }
             | Proof::Token(secret) => secret.expose(),
-            Proof::Certificate { .. } => b"",
+            Proof::Certificate { .. } | Proof::Aws { .. } => b"",
         }
     }
 

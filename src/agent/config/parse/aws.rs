@@ -1,5 +1,7 @@
 //! Stores of kind `aws`, and what can be asked of them.
 
+use std::collections::BTreeMap;
+
 use super::super::aws::AwsPath;
 use super::super::decode::At;
 use super::super::mistake::{Mistake, Span};
@@ -30,9 +32,14 @@ impl Context<'_> {
                 (AwsService::Sts, &endpoints.sts),
             ]
         });
-        let endpoints = single
+        let mut endpoints: BTreeMap<_, _> = single
             .filter_map(|(service, url)| Some((service, self.endpoint(url.as_ref()?)?)))
             .collect();
+        if endpoint.is_none() {
+            for (service, url) in self.endpoints_of_environment(&name.span) {
+                endpoints.entry(service).or_insert(url);
+            }
+        }
         let config = AwsConfig {
             region: region.map(|region| region.value),
             endpoint,
@@ -45,7 +52,22 @@ impl Context<'_> {
         (self.mistakes.len() == before).then_some(config)
     }
 
-    fn is_region(&mut self, region: &At<String>) {
+    /// The endpoints that the SDK's own variables name.
+    pub(super) fn endpoints_of_environment(&mut self, span: &Span) -> BTreeMap<AwsService, String> {
+        let services = [
+            (AwsService::SecretsManager, "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            (AwsService::Ssm, "AWS_ENDPOINT_URL_SSM"),
+            (AwsService::Kms, "AWS_ENDPOINT_URL_KMS"),
+            (AwsService::Sts, "AWS_ENDPOINT_URL_STS"),
+        ];
+        let found = services.into_iter().filter_map(|(service, variable)| {
+            let url = self.variable(&[variable, "AWS_ENDPOINT_URL"], span)?;
+            Some((service, self.endpoint(&url)?))
+        });
+        found.collect()
+    }
+
+    pub(super) fn is_region(&mut self, region: &At<String>) {
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if region.value.is_empty() || !region.value.bytes().all(good) {
             self.mistakes.push(Mistake::new(

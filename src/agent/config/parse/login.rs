@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::super::decode::At;
 use super::super::mistake::{Mistake, Span};
-use super::super::model::{Login, TokenSource};
-use super::super::raw::{RawAppRole, RawCertLogin, RawLogin, RawRoleLogin, RawToken};
+use super::super::model::{AwsConfig, Login, TokenSource};
+use super::super::raw::{RawAppRole, RawAwsLogin, RawCertLogin, RawLogin, RawRoleLogin, RawToken};
 use super::super::substitute::is_variable;
 use super::{Context, not_a_variable};
 
@@ -27,7 +27,7 @@ impl Context<'_> {
         .filter_map(|(name, span)| Some((name, span?)))
         .collect();
         let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
-        let hint = "name exactly one of kubernetes, jwt, approle, cert, token";
+        let hint = "name exactly one of kubernetes, jwt, approle, cert, aws, token";
         match names.len() {
             0 if !raw.wrong.is_empty() => return None,
             0 => {
@@ -42,11 +42,14 @@ impl Context<'_> {
                 self.mistakes.push(Mistake::new(&login.span, what, names.join(" and "), hint));
             }
         }
-        for (method, span) in given.iter().filter(|(name, _)| *name == "aws") {
-            self.mistakes.push(Mistake::not_yet(
-                span,
-                format!("the login `{method}` is not there yet"),
-                "use kubernetes, jwt, approle, cert or token",
+        if let Some(aws) = &raw.aws
+            && cfg!(not(feature = "aws"))
+        {
+            self.mistakes.push(Mistake::new(
+                &aws.span,
+                "this build of Sidekey has no login `aws`",
+                "it was built without AWS",
+                "build it with the feature `aws`, or use another login",
             ));
         }
         // Each that is given is checked, so that its mistakes are not found one try later.
@@ -62,7 +65,26 @@ impl Context<'_> {
         let approle = raw.approle.as_ref().and_then(|given| self.approle(given));
         let token = raw.token.as_ref().and_then(|given| self.token(name, given));
         let cert = raw.cert.as_ref().and_then(|given| self.cert_login(&given.value));
-        kubernetes.or(jwt).or(approle).or(cert).or(token)
+        let aws = raw.aws.as_ref().and_then(|given| self.aws_login(&given.value, &given.span));
+        kubernetes.or(jwt).or(approle).or(cert).or(aws).or(token)
+    }
+
+    fn aws_login(&mut self, raw: &RawAwsLogin, span: &Span) -> Option<Login> {
+        let mount = self.mount(raw.mount.as_ref(), "aws")?;
+        let given = raw.region.clone();
+        let region = given.or_else(|| self.variable(&["AWS_REGION", "AWS_DEFAULT_REGION"], span));
+        if let Some(region) = &region {
+            self.is_region(region);
+        }
+        let region = region.map_or_else(|| "us-east-1".to_owned(), |region| region.value);
+        let aws = Box::new(AwsConfig {
+            region: Some(region.clone()),
+            endpoints: self.endpoints_of_environment(span),
+            ..AwsConfig::default()
+        });
+        let text = |value: &Option<At<String>>| value.as_ref().map(|value| value.value.clone());
+        let (role, server_id) = (text(&raw.role), text(&raw.server_id_header));
+        Some(Login::Aws { role, mount, region, server_id, aws })
     }
 
     fn cert_login(&mut self, raw: &RawCertLogin) -> Option<Login> {

@@ -176,6 +176,10 @@ impl Identity {
 
     async fn chain(&self, at: &Surroundings) -> Result<Credentials, Fault> {
         let conf = at.provider_config();
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if is_set("AWS_ACCESS_KEY_ID") != is_set("AWS_SECRET_ACCESS_KEY") {
+            return Err(Fault::Login(Login::Broken { origin: Origin::Environment }));
+        }
         if let Some(found) =
             found(EnvironmentVariableCredentialsProvider::new(), Origin::Environment).await?
         {

@@ -6,6 +6,8 @@
 
 mod ahead;
 mod answer;
+#[cfg(feature = "vault")]
+mod caller;
 mod envelope;
 mod error;
 mod identity;
@@ -28,6 +30,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+#[cfg(feature = "vault")]
+pub use caller::Caller;
 pub use error::{
     Action, AwsError, CiphertextFault, Fault, KeyFault, Login, NoFields, Origin, Refusal,
 };

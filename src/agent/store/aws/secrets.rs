@@ -41,7 +41,7 @@ impl AwsStore {
         let (by_id, by_stage) = match version {
             Some(AwsVersion::Id(id)) => (Some(id.to_owned()), None),
             Some(AwsVersion::Stage(stage)) => (None, Some(stage.to_owned())),
-            _ => (None, None),
+            _ => (None, Some(CURRENT.to_owned())),
         };
         let request = clients.secrets.get_secret_value().secret_id(id);
         let request = request.set_version_id(by_id).set_version_stage(by_stage);

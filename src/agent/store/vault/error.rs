@@ -79,6 +79,9 @@ pub enum Fault {
     NoRoots,
     /// There is no proof of who we are.
     Identity(IdentityError),
+    /// There are no credentials of AWS to log in with.
+    #[cfg(feature = "aws")]
+    Aws(Box<crate::agent::store::aws::AwsError>),
     /// No complete answer came.
     Unreachable(Unreachable),
     /// TLS could not be set up.
@@ -242,6 +245,10 @@ impl Fault {
 
     /// Whether a new login failed, and nothing else.
     fn is_of_a_login(&self) -> bool {
+        #[cfg(feature = "aws")]
+        if let Fault::Aws(_) = self {
+            return true;
+        }
         matches!(
             self,
             Fault::Identity(_)
@@ -254,6 +261,8 @@ impl Fault {
 
     fn reason(&self) -> Reason {
         match self {
+            #[cfg(feature = "aws")]
+            Fault::Aws(error) => error.report().reason,
             Fault::Address
             | Fault::File { .. }
             | Fault::Pem { .. }
@@ -290,6 +299,8 @@ impl VaultError {
     /// Whether trying again can help.
     pub fn retry(&self) -> Retry {
         match &*self.fault {
+            #[cfg(feature = "aws")]
+            Fault::Aws(error) => error.retry(),
             Fault::Identity(_)
             | Fault::Unreachable(_)
             | Fault::NotActive { .. }
@@ -306,6 +317,8 @@ impl VaultError {
     pub fn scope(&self) -> Scope {
         match &*self.fault {
             fault if self.logged_in && fault.is_of_a_login() => Scope::Secret,
+            #[cfg(feature = "aws")]
+            Fault::Aws(_) => Scope::Store,
             Fault::Address
             | Fault::File { .. }
             | Fault::Pem { .. }

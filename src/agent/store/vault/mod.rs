@@ -63,6 +63,9 @@ pub struct VaultStore {
     /// Paths that answered with a lease, and whether it was revoked; asking again would make
     /// another one.
     leased: RefCell<BTreeMap<String, bool>>,
+    /// Who signs, for a login with an AWS identity.
+    #[cfg(feature = "aws")]
+    caller: Option<super::aws::Caller>,
 }
 
 impl VaultStore {
@@ -98,6 +101,15 @@ impl VaultStore {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(fail(Fault::Address));
         }
+        #[cfg(feature = "aws")]
+        let caller = match &config.login {
+            Login::Aws { region, server_id, aws, .. } => {
+                let key = Rc::clone(&digest_key);
+                let opened = super::aws::Caller::open(name, aws, region, server_id.as_deref(), key);
+                Some(opened.map_err(|error| fail(Fault::Aws(Box::new(error))))?)
+            }
+            _ => None,
+        };
         let identity = Identity::open(&config.login).map_err(|e| fail(Fault::Identity(e)))?;
         let encrypted = url.scheme() == "https" || !config.redirect_hosts.is_empty();
         let tls = tls::Tls::open(config, encrypted).map_err(fail)?;
@@ -121,6 +133,8 @@ impl VaultStore {
             sealed: Cell::new(false),
             turns: tokio::sync::Semaphore::new(MAX_REQUESTS),
             leased: RefCell::default(),
+            #[cfg(feature = "aws")]
+            caller,
         };
         // So that what an earlier process made under it is known to be under it.
         store.take_given(Duration::ZERO);

@@ -14,6 +14,10 @@ pub(super) fn of(error: &VaultError) -> Report {
     if let Fault::Identity(identity) = &*error.fault {
         return identity.report();
     }
+    #[cfg(feature = "aws")]
+    if let Fault::Aws(error) = &*error.fault {
+        return error.report();
+    }
     let (what, why, hint) = words(error);
     Report::new(error.reason(), what, why).hint(hint)
 }
@@ -245,6 +249,11 @@ fn login_refused(
              `bound_audiences` and claims are the token's{}",
             audience(claims)
         ),
+        ("aws", _) => {
+            "check that the method is mounted there, that the role exists and binds this \
+                       AWS identity, and that `server_id_header` is what the store expects"
+                .into()
+        }
         _ => "check that the method is mounted there, and the role id and the secret id: each may \
               have been replaced, have ended or be used up"
             .into(),

@@ -108,6 +108,19 @@ impl Write {
         Write { path: format!("auth/{mount}/login"), body }
     }
 
+    /// A login by a signed request to AWS, which the store sends.
+    #[cfg(feature = "aws")]
+    pub(super) fn aws_login(
+        mount: &str,
+        role: Option<String>,
+        mut signed: serde_json::Map<String, Value>,
+    ) -> Write {
+        if let Some(role) = role {
+            signed.insert("role".into(), role.into());
+        }
+        Write { path: format!("auth/{mount}/login"), body: signed.into() }
+    }
+
     /// More time for a lease. Without an increment: as much as the store gives by itself.
     pub(super) fn renewal(lease: &str) -> Write {
         Write { path: "sys/leases/renew".into(), body: json!({ "lease_id": lease }) }

@@ -387,6 +387,7 @@ impl VaultStore {
             Proof::Certificate { mount, role } => {
                 (self.call(Write::certificate_login(&mount, role.as_deref()), None).await?, None)
             }
+            Proof::Aws { mount, role } => (self.login_with_aws(&mount, role, now).await?, None),
             Proof::Token(_) => return self.given(now),
         };
         let login = match reply.status {
@@ -408,6 +409,35 @@ impl VaultStore {
             return Err(Fault::NotRecorded);
         }
         Ok(Live::new(session))
+    }
+
+    /// Shows who AWS says we are: a request to STS that we sign and the store sends.
+    #[cfg(feature = "aws")]
+    async fn login_with_aws(
+        &self,
+        mount: &str,
+        role: Option<String>,
+        now: Duration,
+    ) -> Result<Reply, Fault> {
+        let caller = self.caller.as_ref().ok_or(Fault::Address)?;
+        let signed = caller.login(now).await.map_err(|error| Fault::Aws(Box::new(error)))?;
+        let reply = self.call(Write::aws_login(mount, role, signed), None).await?;
+        if !is_success(&reply) {
+            // What was signed with may have been replaced where it comes from.
+            caller.forget();
+        }
+        Ok(reply)
+    }
+
+    #[cfg(not(feature = "aws"))]
+    #[expect(clippy::unused_async, reason = "with AWS it waits")]
+    async fn login_with_aws(
+        &self,
+        _: &str,
+        _: Option<String>,
+        _: Duration,
+    ) -> Result<Reply, Fault> {
+        Err(Fault::Address)
     }
 
     async fn login_with_jwt(
@@ -449,6 +479,9 @@ impl VaultStore {
             }
             config::Login::Cert { role, mount } => {
                 Who::Login { method: "cert", mount: mount.clone(), role: role.clone() }
+            }
+            config::Login::Aws { role, mount, .. } => {
+                Who::Login { method: "aws", mount: mount.clone(), role: role.clone() }
             }
             config::Login::Token(_) => Who::Token,
         }
