@@ -246,6 +246,7 @@ const WALL_CLOCK: &[(&str, &str)] = &[
     ("agent/pipeline/fetch.rs", "how old a certificate is, by its own dates"),
     ("agent/pipeline/rotation.rs", "whether a certificate is in its dates"),
     ("agent/store/aws/answer.rs", "how far the clock is from the service's, for the message"),
+    ("agent/store/aws/caller.rs", "the moment of a signature, which STS compares with its own"),
     ("agent/store/aws/identity.rs", "when credentials end"),
     ("agent/store/vault/answer.rs", "`Retry-After` as a date without `Date`, at most five minutes"),
     ("agent/store/vault/session.rs", "whether a proof has ended, for the message"),

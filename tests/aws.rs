@@ -279,6 +279,12 @@ fn a_ciphertext_is_decrypted_once_and_again_only_when_its_file_changes() {
     place.write("seed.enc", encrypted(moto, &key, "second", &context));
     eventually("the new plaintext", || place.text("seed") == "second");
     assert_eq!(front.count("Decrypt"), 2);
+    let whole = std::fs::read(place.path("seed.enc")).unwrap();
+    place.write("seed.enc", &whole[..whole.len() - 3]);
+    eventually("the cut is told", || place.says("answer_malformed"));
+    assert_eq!(place.text("seed"), "second");
+    place.write("seed.enc", &whole);
+    eventually("it is well again", || !place.says("answer_malformed"));
 }
 
 #[test]
@@ -321,4 +327,79 @@ fn what_seal_makes_is_opened_and_a_cut_or_a_wrong_context_or_a_disabled_key_is_n
     // moto decrypts with a disabled key, too.
     front.refuse("Decrypt", 400, "DisabledException");
     fails(77, "the key is disabled");
+}
+
+#[test]
+fn a_batch_that_is_over_its_quota_becomes_single_reads_at_once() {
+    let (moto, front, place) = (Moto::shared(), Front::start(), Place::new());
+    moto.secret("quota/a", "a");
+    moto.secret("quota/b", "b");
+    front.refuse("BatchGetSecretValue", 400, "ThrottlingException");
+    let secrets = [("a", "secretsmanager/quota/a"), ("b", "secretsmanager/quota/b")];
+    several(&place, &front, &secrets, "");
+    exits(&init(&place), 0);
+    assert_eq!(front.asked(), ["BatchGetSecretValue", "GetSecretValue", "GetSecretValue"]);
+}
+
+#[test]
+fn the_sdk_does_not_ask_again_by_itself() {
+    let (moto, front, place) = (Moto::shared(), Front::start(), Place::new());
+    moto.secret("once", "value");
+    for (status, code, exit) in
+        [(500, "InternalServiceError", 75), (400, "ThrottlingException", 75)]
+    {
+        let before = front.asked().len();
+        front.instead(move |_, _| Some(refusal(status, code, "no")));
+        simple(&place, &front, "secretsmanager/once");
+        exits(&sidekey(&place, &["get", "app"]).output().unwrap(), exit);
+        assert_eq!(front.asked().len(), before + 1, "{code}");
+    }
+}
+
+#[test]
+fn check_live_names_every_missing_permission_before_the_roll_out() {
+    let (moto, front, place) = (Moto::shared(), Front::start(), Place::new());
+    moto.secret("live/open", "value");
+    moto.secret("live/closed", "value");
+    moto.parameter("/live/closed", "String", "value");
+    front.instead(|_, body| {
+        let closed = body.to_string().contains("live/closed");
+        closed.then(|| refusal(400, "AccessDeniedException", "no"))
+    });
+    let secrets = [
+        ("open", "secretsmanager/live/open"),
+        ("closed", "secretsmanager/live/closed"),
+        ("parameter", "ssm//live/closed"),
+        ("absent", "secretsmanager/live/absent"),
+    ];
+    several(&place, &front, &secrets, "");
+    let stderr = exits(&sidekey(&place, &["check", "--live"]).output().unwrap(), 77);
+    for part in [
+        "`secretsmanager:GetSecretValue` on `secretsmanager/live/closed`",
+        "`ssm:GetParameter` on `ssm//live/closed`",
+        "`secretsmanager/live/absent` is not in store `prod`",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert!(!stderr.contains("live/open"), "{stderr}");
+}
+
+#[test]
+fn what_is_no_json_and_a_field_that_is_missing_are_told_apart() {
+    let (moto, front, place) = (Moto::shared(), Front::start(), Place::new());
+    moto.secret("fields/text", "hunter2 is not JSON");
+    moto.secret("fields/json", r#"{"user":"app"}"#);
+    moto.secret("fields/list", "[1]");
+    for (from, word) in [
+        ("secretsmanager/fields/text#key", "it is no JSON: not JSON at line 1, column 1"),
+        ("secretsmanager/fields/list#key", "JSON without fields"),
+        ("secretsmanager/fields/json#key", "it has: user"),
+        ("secretsmanager/fields/gone", "is not in store"),
+    ] {
+        simple(&place, &front, from);
+        let code = if from.ends_with("gone") { 66 } else { 65 };
+        let stderr = exits(&sidekey(&place, &["get", "app"]).output().unwrap(), code);
+        assert!(stderr.contains(word) && stderr.contains("hint:"), "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
 }

@@ -143,3 +143,38 @@ fn a_day_of_outage_is_two_requests_a_minute_and_is_over_within_a_minute() {
         assert_eq!(herd.stale(end), 0, "{trouble:?}: pods that are not up to date");
     }
 }
+
+/// What AWS publishes for an account in one region, in requests a second: `DescribeSecret` and
+/// `GetSecretValue` together, and Parameter Store with its standard throughput.
+#[cfg(feature = "aws")]
+const SECRETS_MANAGER: u32 = 10_000;
+#[cfg(feature = "aws")]
+const PARAMETER_STORE: u32 = 40;
+
+#[cfg(feature = "aws")]
+#[test]
+fn ten_thousand_pods_fit_the_quota_of_secrets_manager_when_they_start_and_when_they_poll() {
+    let store = Store::serving(SECRETS_MANAGER);
+    let mut herd =
+        Herd::new(PODS, Duration::ZERO, store, 1).polling_every(REFRESH).failing_as(herd::aws);
+    herd.pass_until(at(65));
+    assert_eq!(herd.stale(BEGIN), 0, "pods that are not ready");
+    herd.pass_until(at(3600));
+    assert!(herd.load(0..65).requests <= NEEDED * 3 / 2, "{:?}", herd.load(0..65));
+    assert_eq!(herd.load(65..3600).refused, 0, "a fleet that polls is no burden");
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_thousand_pods_come_through_the_standard_throughput_of_parameter_store() {
+    let store = Store::serving(PARAMETER_STORE);
+    let mut herd =
+        Herd::new(1000, Duration::ZERO, store, 2).polling_every(REFRESH).failing_as(herd::aws);
+    // Four requests each: a hundred seconds at the least.
+    herd.pass_until(at(600));
+    assert_eq!(herd.stale(BEGIN), 0, "pods that are not ready");
+    let start = herd.load(0..600);
+    assert!(start.requests <= 3 * 4000, "{start:?}");
+    herd.pass_until(at(3600));
+    assert_eq!(herd.load(900..3600).refused, 0, "a fleet that polls is no burden");
+}

@@ -92,6 +92,20 @@ impl Store {
     }
 }
 
+/// What follows from a fault of AWS: there is no 429 that names a time.
+#[cfg(feature = "aws")]
+pub(crate) fn aws(_: Fault) -> (Scope, Retry) {
+    use sidekey::agent::store::aws;
+    let error = aws::AwsError {
+        store: StoreName::parse("prod").unwrap(),
+        action: aws::Action::GetSecretValue,
+        resource: String::new(),
+        fault: Box::new(aws::Fault::Throttled),
+        elsewhere: false,
+    };
+    (error.scope(), error.retry())
+}
+
 /// What follows from a fault, by the real table.
 fn consequence(fault: Fault) -> (Scope, Retry) {
     let store = StoreName::parse("vault").unwrap();
@@ -167,6 +181,8 @@ pub(crate) struct Herd {
     seconds: Vec<Second>,
     /// Logins that succeeded.
     pub(crate) logins: u32,
+    /// What follows from a fault.
+    consequence: fn(Fault) -> (Scope, Retry),
     /// When each pod's requests came to the store, if they are to be remembered.
     pub(crate) visits: Option<Vec<Vec<Timestamp>>>,
 }
@@ -186,6 +202,7 @@ impl Herd {
             sleep: BEGIN..BEGIN,
             seconds: Vec::new(),
             logins: 0,
+            consequence,
             visits: None,
         };
         for pod in 0..count {
@@ -210,6 +227,13 @@ impl Herd {
     /// Asks for every secret again and again.
     pub(crate) fn polling_every(mut self, refresh: Duration) -> Herd {
         self.pace = Pace::Poll { refresh };
+        self
+    }
+
+    /// Takes what the store refuses for what this makes of it.
+    #[cfg(feature = "aws")]
+    pub(crate) fn failing_as(mut self, consequence: fn(Fault) -> (Scope, Retry)) -> Herd {
+        self.consequence = consequence;
         self
     }
 

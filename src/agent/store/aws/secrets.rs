@@ -85,9 +85,10 @@ impl AwsStore {
         let request = clients.secrets.batch_get_secret_value().set_secret_id_list(Some(names));
         let answer = match request.send().await.map_err(|error| refused(&error).fault()) {
             Ok(answer) => answer,
-            Err(fault @ (Fault::Net(_) | Fault::Throttled | Fault::CredentialsRefused)) => {
+            Err(fault @ (Fault::Net(_) | Fault::CredentialsRefused | Fault::Skewed { .. })) => {
                 return Err(Failed(action, fault));
             }
+            // Batches have a quota of their own, and a far lower one than single reads.
             Err(_) => {
                 self.note_refused(action, "");
                 return Ok(None);

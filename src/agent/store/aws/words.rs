@@ -330,3 +330,98 @@ fn repair(origin: Origin) -> &'static str {
 fn say(what: String, why: impl Into<String>, hint: impl Into<String>) -> Words {
     (what, why.into(), hint.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::agent::identity::IdentityError;
+    use crate::agent::reason::Exit;
+    use crate::agent::store::aws::Action;
+    use crate::agent::store::net::{TlsFault, Unreachable};
+    use crate::secret::{FieldPath, JsonError, StoreName};
+
+    fn refused(why: Refusal) -> Fault {
+        let role = "arn:aws:iam::1:role/r".to_owned();
+        Fault::Login(Login::Refused { origin: Origin::WebIdentity, role, why, claims: None })
+    }
+
+    fn no_fields(why: NoFields) -> Fault {
+        Fault::NoFields { field: FieldPath::Field("key".into()), why }
+    }
+
+    #[test]
+    fn every_fault_says_what_why_and_how_to_mend_it_and_has_its_exit_code() {
+        let file = PathBuf::from("/run/ca.pem");
+        let trouble = Trouble::Unreachable(Unreachable::Refused);
+        let tls = Trouble::Tls(TlsFault::UnknownIssuer);
+        let origin = Origin::Container;
+        let missing =
+            Fault::FieldMissing { field: FieldPath::Field("key".into()), there: vec!["a".into()] };
+        let token = IdentityError::Read { file: file.clone(), kind: ErrorKind::NotFound };
+        for (fault, word, exit) in [
+            (Fault::NoRegion, "which region", Exit::Config),
+            (Fault::Path, "secretsmanager/", Exit::Config),
+            (
+                Fault::File { file: file.clone(), kind: ErrorKind::NotFound },
+                "ca.pem",
+                Exit::Refused,
+            ),
+            (Fault::Pem { file }, "PEM", Exit::Refused),
+            (Fault::NoRoots, "ca_file", Exit::Refused),
+            (Fault::Login(Login::Nothing), "Pod Identity", Exit::TryAgain),
+            (Fault::Login(Login::HopLimit), "hop", Exit::TryAgain),
+            (Fault::Login(Login::Token(token)), "ca.pem", Exit::TryAgain),
+            (Fault::Login(Login::Broken { origin }), "association", Exit::TryAgain),
+            (Fault::Login(Login::Unreachable { origin, trouble }), "refused", Exit::TryAgain),
+            (Fault::Login(Login::Busy { origin, status: 503 }), "503", Exit::TryAgain),
+            (refused(Refusal::Expired), "has ended", Exit::Refused),
+            (refused(Refusal::Token), "sts.amazonaws.com", Exit::Refused),
+            (refused(Refusal::Trust), "trust policy", Exit::Refused),
+            (refused(Refusal::Clock), "clock", Exit::Refused),
+            (Fault::Net(trouble), "connection was refused", Exit::TryAgain),
+            (Fault::Net(tls), "ca_file", Exit::Refused),
+            (Fault::Throttled, "quota", Exit::TryAgain),
+            (Fault::Failed { status: 500 }, "500", Exit::TryAgain),
+            (Fault::CredentialsRefused, "credentials", Exit::Refused),
+            (Fault::Skewed { seconds: -400 }, "400 s behind", Exit::Refused),
+            (Fault::Denied { key: false }, "allow `kms:Decrypt` on `p`", Exit::Refused),
+            (Fault::Denied { key: true }, "that key", Exit::Refused),
+            (Fault::Absent { version: false }, "the region", Exit::NotThere),
+            (Fault::Absent { version: true }, "label", Exit::NotThere),
+            (Fault::Deleted, "restore-secret", Exit::NotThere),
+            (Fault::Key(KeyFault::Disabled), "enable", Exit::Refused),
+            (Fault::Key(KeyFault::State), "deletion", Exit::Refused),
+            (Fault::Key(KeyFault::NotFound), "another account", Exit::Refused),
+            (Fault::Key(KeyFault::Usage), "symmetric", Exit::Refused),
+            (Fault::Key(KeyFault::Other), "key_id", Exit::Refused),
+            (Fault::CiphertextRefused { context: true }, "with this context", Exit::Refused),
+            (Fault::CiphertextRefused { context: false }, "without a context", Exit::Refused),
+            (Fault::Ciphertext(CiphertextFault::Missing), "ciphertext_file", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::NotBase64), "base64", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::CutShort), "cut short", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::TooLong), "sidekey seal", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::Edition), "newer Sidekey", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::Changed), "was changed", Exit::Unusable),
+            (Fault::Ciphertext(CiphertextFault::Context), "numbers in quotes", Exit::Unusable),
+            (no_fields(NoFields::Binary), "bytes", Exit::Unusable),
+            (no_fields(NoFields::NotJson(JsonError::TooDeep)), "no JSON", Exit::Unusable),
+            (no_fields(NoFields::NotObject), "without fields", Exit::Unusable),
+            (missing, "it has: a", Exit::Unusable),
+            (Fault::Invalid, "letters", Exit::Unusable),
+            (Fault::TooLarge { limit: 7 }, "7 bytes", Exit::Unusable),
+            (Fault::Malformed, "endpoint", Exit::Unusable),
+        ] {
+            let (store, action) = (StoreName::parse("prod").unwrap(), Action::Decrypt);
+            let (resource, fault) = ("p".to_owned(), Box::new(fault));
+            let error = AwsError { store, action, resource, fault, elsewhere: false };
+            let report = error.report();
+            let text = report.to_string();
+            assert!(text.contains(word), "{word}: {text}");
+            assert_eq!(report.reason.exit(), exit, "{text}");
+            assert!(report.hint.is_some_and(|hint| !hint.is_empty()), "{text}");
+        }
+    }
+}
