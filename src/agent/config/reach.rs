@@ -71,7 +71,7 @@ impl Reach {
     /// A new kind of store adds its files and ports here.
     fn store(&mut self, store: &StoreKind, env: Env<'_>) {
         match store {
-            StoreKind::Vault(vault) => self.vault(vault),
+            StoreKind::Vault(vault) => self.vault(vault, env),
             StoreKind::Aws(aws) => self.aws(aws, env),
             StoreKind::Local(local) => {
                 self.files.extend([local.file.clone(), local.key_file.clone()]);
@@ -91,7 +91,7 @@ impl Reach {
         self.files.extend(home.into_iter().map(|aws| aws.join("config")));
     }
 
-    fn vault(&mut self, vault: &VaultConfig) {
+    fn vault(&mut self, vault: &VaultConfig, env: Env<'_>) {
         let own = port_of(&vault.address);
         self.ports.extend(own);
         for host in &vault.redirect_hosts {
@@ -112,6 +112,7 @@ impl Reach {
                 self.files.extend([role_id_file.clone(), secret_id_file.clone()]);
             }
             Login::Token(TokenSource::File(file)) => drop(self.files.insert(file.clone())),
+            Login::Aws { aws, .. } => self.aws(aws, env),
             Login::Token(TokenSource::Env(_)) | Login::Cert { .. } => {}
         }
     }
