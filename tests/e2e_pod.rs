@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Output;
@@ -52,6 +53,70 @@ fn an_application_of_the_same_user_is_told_by_a_signal() {
     eventually("a SIGHUP and the new value", || both(&story.pod.application_said()));
     let told = story.pod.application_said().iter().filter(|line| *line == "told").count();
     assert_eq!(told, 1, "one rotation is told once");
+}
+
+#[test]
+fn a_command_hook_runs_after_the_lock_and_what_the_kubelet_swaps_is_read() {
+    for root in ["mode=0777", "mode=2777,gid=2000"] {
+        let hook =
+            "on_change: [{ command: [/sidekey, --version], confirm: { exit: 0, within: 30s } }]";
+        let story = Story::new(root, hook, "unix:/run/sidekey/health.sock");
+        story.project_token(0);
+        story.delivers("one");
+        story.is_locked_in();
+        for round in 1..=3 {
+            story.project_token(round);
+        }
+        let revoked = story.bao.admin().post("sys/leases/revoke-prefix/auth/jwt", &json!({}));
+        revoked.good();
+        story.rotate("two");
+        let volume = story.pod.path("volume/app.key");
+        eventually("the new value, by a new login", || {
+            fs::read_to_string(&volume).is_ok_and(|value| value == "two")
+        });
+        let metrics = || story.get("/metrics");
+        eventually("the command", || {
+            metrics().contains("sidekey_hook_total{result=\"confirmed\"} 1")
+        });
+    }
+}
+
+#[test]
+fn the_same_files_give_the_same_image_and_the_sbom_names_what_is_in_it() {
+    let pod = Pod::new("mode=0777");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (context, dockerfile) = (root.join("target/image"), root.join("Dockerfile"));
+    let save = |name: &str| {
+        let tag = format!("localhost/{name}:again");
+        let options = ["build", "--quiet", "--no-cache", "--pull=never", "--timestamp", "0"];
+        let file = ["--file", dockerfile.to_str().unwrap(), "--tag", &tag];
+        pod.good(&[&options[..], &file, &[context.to_str().unwrap()]].concat());
+        let archive = pod.path(name);
+        let to = archive.to_str().unwrap();
+        pod.good(&["save", "--quiet", "--format", "oci-dir", "--output", to, &tag]);
+        pod.good(&["rmi", &tag]);
+        let blobs = names(&archive.join("blobs/sha256"));
+        assert!(blobs.len() >= 3, "{blobs:?}");
+        blobs
+    };
+    assert_eq!(save("sidekey-first"), save("sidekey-second"));
+
+    let version = env!("CARGO_PKG_VERSION");
+    let sbom = root.join(format!("target/sidekey-{version}.cdx.json"));
+    let sbom: serde_json::Value = serde_json::from_slice(&fs::read(sbom).unwrap()).unwrap();
+    assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&json!("CycloneDX"), &json!("1.5")));
+    let binary = fs::read(context.join("sidekey")).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &binary);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(sbom["metadata"]["component"]["hashes"][0]["content"], json!(digest));
+    let parts = sbom["components"].as_array().unwrap();
+    let is_there = |name: &str| {
+        parts.iter().any(|part| part["name"] == name && part["hashes"][0]["content"].is_string())
+    };
+    for name in ["rustls", "ring", "tokio", "vaultrs", "age"] {
+        assert!(is_there(name), "{name}");
+    }
+    assert!(!is_there("tempfile"), "what only tests use is not in the image");
 }
 
 #[test]
@@ -171,6 +236,44 @@ health: {{ listen: "{health}" }}
         self.becomes_healthy();
     }
 
+    /// How the sidecar says it is guarded.
+    fn is_locked_in(&self) {
+        let ready: serde_json::Value = serde_json::from_str(&self.get("/ready")).unwrap();
+        let sandbox = &ready["sandbox"];
+        let expected = (&json!("full"), &json!([]), &json!("secret"));
+        let found = (&sandbox["confinement"], &sandbox["possible"], &sandbox["memory"]);
+        assert_eq!(found, expected, "{sandbox}");
+    }
+
+    /// What the health socket answers.
+    fn get(&self, path: &str) -> String {
+        let socket = self.pod.path("state/health.sock");
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Puts another token in the place of the old one, as the kubelet does; only every third one
+    /// is any good.
+    fn project_token(&self, round: u32) {
+        let dir = self.pod.path("tokens");
+        let (version, link) = (format!("..version_{round}"), dir.join("..data_tmp"));
+        fs::create_dir(dir.join(&version)).unwrap();
+        if round == 0 {
+            fs::rename(dir.join("vault"), dir.join("good")).unwrap();
+            std::os::unix::fs::symlink("..data/vault", dir.join("vault")).unwrap();
+        }
+        let token = if round % 3 == 0 { fs::read(dir.join("good")).unwrap() } else { vec![b'x'] };
+        self.pod.write(&format!("tokens/{version}/vault"), &text(&token));
+        std::os::unix::fs::symlink(&version, &link).unwrap();
+        fs::rename(&link, dir.join("..data")).unwrap();
+        if let Some(before) = round.checked_sub(1) {
+            fs::remove_dir_all(dir.join(format!("..version_{before}"))).unwrap();
+        }
+    }
+
     fn rotate(&self, key: &str) {
         self.bao.write("app", &json!({ "key": key }));
     }
@@ -218,6 +321,7 @@ health: {{ listen: "{health}" }}
         assert_eq!(fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0);
 
         let inside = *field("NSpid:").last().unwrap();
+        self.is_guarded(pid);
         for user in [APPLICATION, "64917:64917", "0:0"] {
             let own = self.pod.in_application(user, &["cat", "/proc/self/environ"]);
             assert!(own.status.success(), "{user} can't even read its own: {}", text(&own.stderr));
@@ -232,6 +336,14 @@ health: {{ listen: "{health}" }}
         let state = format!("{}:/state:ro", self.pod.path("state").display());
         let options = ["--volume", &state, "--user", APPLICATION];
         refused("the state", &self.pod.busybox(&options, &["cat", "/state/state.json"]));
+    }
+
+    /// The kernel itself says that a filter and no thread without one is in force.
+    fn is_guarded(&self, pid: u32) {
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
+        }
     }
 
     /// The volume shows one generation, the state is one file, and both belong to whom they should.
