@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use pod::{IMAGE, Pod, text};
+use pod::{COPY, IMAGE, Pod, text};
 use serde_json::json;
 use support::{Bao, Signer, unix_now};
 
@@ -82,6 +82,94 @@ fn a_command_hook_runs_after_the_lock_and_what_the_kubelet_swaps_is_read() {
 }
 
 #[test]
+fn a_copy_that_nobody_can_read_hands_a_variable_to_an_application_of_another_user() {
+    let story = Story::set_up("mode=0777");
+    story.rotate("one");
+    let install = story.pod.install();
+    assert!(install.status.success(), "install: {}", text(&install.stderr));
+    let copy = story.pod.path("bin/sidekey");
+    let meta = fs::metadata(&copy).unwrap();
+    assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o111, SIDEKEY));
+    let root = story.pod.good(&["image", "mount", IMAGE]);
+    let original = fs::read(Path::new(&root).join("sidekey")).unwrap();
+    assert!(fs::read(&copy).unwrap() == original, "the copy is another binary");
+
+    let config = format!(
+        r#"{}
+secrets: {{ app: {{ from: "vault:secret/data/app" }} }}
+env: {{ KEY: app.key }}
+"#,
+        story.stores()
+    );
+    let wrapped =
+        |user: &str, script: &str| story.pod.wrapped(user, &config, &["sh", "-c", script]);
+    for user in ["20001:20001", "64917:64917"] {
+        let told = wrapped(user, "/bin/busybox id -u; echo \"KEY is $KEY\"");
+        assert!(told.status.success(), "{user}: {}", text(&told.stderr));
+        let uid = user.split(':').next().unwrap();
+        assert_eq!(text(&told.stdout), format!("{uid}\nKEY is one\n"));
+        let read = wrapped(user, &format!("exec /bin/busybox cat {COPY}"));
+        refused(&format!("{user} reads the copy"), &read);
+        assert!(read.stdout.is_empty(), "{user} got a part of the copy");
+    }
+}
+
+#[test]
+fn a_neighbour_of_the_same_user_can_look_into_its_own_but_not_into_the_sidecar() {
+    let hook = "on_change: [{ command: [/sidekey, --version] }]";
+    let story = Story::new("mode=2777,gid=2000", hook, "unix:/run/sidekey/health.sock");
+    story.delivers("one");
+    let pod = &story.pod;
+    let sleep = pod.start_neighbour("64917:64917");
+    let sidecar = pod.sidecar_pid();
+    let children = fs::read_to_string(format!("/proc/{sidecar}/task/{sidecar}/children")).unwrap();
+    let helper: u32 = children.trim().parse().expect("one process that runs the hooks");
+
+    // What opens, what lists, what attaches: the same commands for all of them.
+    let probes = |pid: u32| {
+        let file = |name: &str| format!("/proc/{pid}/{name}");
+        let (mem, number) = (format!("if={}", file("mem")), pid.to_string());
+        let strace = ["timeout", "5", "/usr/bin/strace", "-p", &number];
+        [
+            // Address 0 is mapped nowhere: that it opens is what counts.
+            ("mem", pod.in_neighbour(&["dd", &mem, "of=/dev/null", "count=0"])),
+            ("environ", pod.in_neighbour(&["cat", &file("environ")])),
+            ("root", pod.in_neighbour(&["ls", &file("root/")])),
+            ("ptrace", pod.in_neighbour(&strace)),
+        ]
+    };
+    // First, that they find something where they may.
+    for (what, output) in probes(sleep) {
+        let said = text(&output.stderr);
+        // A tracer that was let in stays until it is ended.
+        let allowed =
+            if what == "ptrace" { said.contains(" attached") } else { output.status.success() };
+        assert!(allowed, "{what} of a sleep of the same user (is Yama's ptrace_scope 0?): {said}");
+    }
+    for pid in [sidecar, helper] {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (field("Uid:"), field("Gid:")),
+            (vec!["64917".into(); 4], vec!["64917".into(); 4])
+        );
+        assert_eq!(field("TracerPid:"), ["0"]);
+        for (what, output) in probes(field("NSpid:").last().unwrap().parse().unwrap()) {
+            let said = text(&output.stderr);
+            assert!(!output.status.success(), "{what} of {pid}: allowed");
+            let why =
+                if what == "ptrace" { "Operation not permitted" } else { "Permission denied" };
+            assert!(said.contains(why), "{what} of {pid}: {said}");
+            assert!(!said.contains(" attached"), "{what} of {pid}: {said}");
+        }
+    }
+    story.becomes_healthy();
+}
+
+#[test]
 fn the_same_files_give_the_same_image_and_the_sbom_names_what_is_in_it() {
     let pod = Pod::new("mode=0777");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -107,7 +195,7 @@ fn the_same_files_give_the_same_image_and_the_sbom_names_what_is_in_it() {
     assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&json!("CycloneDX"), &json!("1.5")));
     let binary = fs::read(context.join("sidekey")).unwrap();
     let digest = ring::digest::digest(&ring::digest::SHA256, &binary);
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     assert_eq!(sbom["metadata"]["component"]["hashes"][0]["content"], json!(digest));
     let parts = sbom["components"].as_array().unwrap();
     let is_there = |name: &str| {
@@ -159,7 +247,8 @@ struct Story {
 }
 
 impl Story {
-    fn new(volume_root: &str, more: &str, health: &str) -> Story {
+    /// A pod that can log in, with no config yet.
+    fn set_up(volume_root: &str) -> Story {
         let (bao, pod) = (Bao::dev(), Pod::new(volume_root));
         let signer = Signer::new();
         bao.policy("reader", &[("secret/data/*", &["read"])]);
@@ -176,15 +265,28 @@ impl Story {
         let end = unix_now() + 600;
         let claims = json!({ "sub": "orders", "aud": "vault", "iat": end - 900, "exp": end });
         pod.write("tokens/vault", &signer.sign(&claims));
+        Story { bao, pod }
+    }
+
+    /// The part of the config that says where the secrets are.
+    fn stores(&self) -> String {
+        format!(
+            r"stores:
+  vault:
+    kind: vault
+    address: {}
+    login: {{ jwt: {{ role: orders, token_file: /var/run/secrets/tokens/vault }} }}",
+            self.bao.address()
+        )
+    }
+
+    fn new(volume_root: &str, more: &str, health: &str) -> Story {
+        let story = Story::set_up(volume_root);
         // The pod is on the host's network, so its health port has to be one that is free there.
         let health = health.replace("PORT", &support::free_pair().to_string());
         let config = format!(
             r#"{more}
-stores:
-  vault:
-    kind: vault
-    address: {}
-    login: {{ jwt: {{ role: orders, token_file: /var/run/secrets/tokens/vault }} }}
+{}
 secrets:
   app: {{ from: "vault:secret/data/app", refresh: 500ms }}
 files:
@@ -194,10 +296,10 @@ volume: {{ path: /run/secrets/sidekey, keep_previous: 1s }}
 state: {{ path: /run/sidekey }}
 health: {{ listen: "{health}" }}
 "#,
-            bao.address()
+            story.stores()
         );
-        pod.write("etc/config.yaml", &config);
-        Story { bao, pod }
+        story.pod.write("etc/config.yaml", &config);
+        story
     }
 
     fn tell(&self) {
@@ -265,7 +367,8 @@ health: {{ listen: "{health}" }}
             fs::rename(dir.join("vault"), dir.join("good")).unwrap();
             std::os::unix::fs::symlink("..data/vault", dir.join("vault")).unwrap();
         }
-        let token = if round % 3 == 0 { fs::read(dir.join("good")).unwrap() } else { vec![b'x'] };
+        let token =
+            if round.is_multiple_of(3) { fs::read(dir.join("good")).unwrap() } else { vec![b'x'] };
         self.pod.write(&format!("tokens/{version}/vault"), &text(&token));
         std::os::unix::fs::symlink(&version, &link).unwrap();
         fs::rename(&link, dir.join("..data")).unwrap();
@@ -321,7 +424,7 @@ health: {{ listen: "{health}" }}
         assert_eq!(fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0);
 
         let inside = *field("NSpid:").last().unwrap();
-        self.is_guarded(pid);
+        is_guarded(pid);
         for user in [APPLICATION, "64917:64917", "0:0"] {
             let own = self.pod.in_application(user, &["cat", "/proc/self/environ"]);
             assert!(own.status.success(), "{user} can't even read its own: {}", text(&own.stderr));
@@ -336,14 +439,6 @@ health: {{ listen: "{health}" }}
         let state = format!("{}:/state:ro", self.pod.path("state").display());
         let options = ["--volume", &state, "--user", APPLICATION];
         refused("the state", &self.pod.busybox(&options, &["cat", "/state/state.json"]));
-    }
-
-    /// The kernel itself says that a filter and no thread without one is in force.
-    fn is_guarded(&self, pid: u32) {
-        for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
-            assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
-        }
     }
 
     /// The volume shows one generation, the state is one file, and both belong to whom they should.
@@ -370,6 +465,14 @@ health: {{ listen: "{health}" }}
             assert_eq!(owner(&volume.join(file)), (0o440, SIDEKEY, SHARED), "{file}");
         }
         assert_eq!(owner(&self.pod.path("state/state.json")), (0o600, SIDEKEY, SIDEKEY));
+    }
+}
+
+/// The kernel itself says that a filter and no thread without one is in force.
+fn is_guarded(pid: u32) {
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
     }
 }
 

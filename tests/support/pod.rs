@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -19,6 +20,8 @@ pub(crate) const IMAGE: &str = concat!("localhost/sidekey:", env!("CARGO_PKG_VER
 const PREFIX: &str = "sidekey-test-";
 /// Debian's static shell, the whole of the application's image.
 const BUSYBOX: &str = "/bin/busybox";
+/// Where the copy of the binary lies in the mode `env`.
+pub(crate) const COPY: &str = "/run/sidekey/bin/sidekey";
 
 /// What holds the pod open.
 const HOLD: &str = "/bin/busybox sleep 100000";
@@ -102,6 +105,53 @@ impl Pod {
         let options = ["--detach", "--name", &name, "--user", user, "--volume", &volume];
         let output = self.run(&options, &self.name, &[BUSYBOX, "sh", "-c", APPLICATION]);
         assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// Copies the binary to a volume of its own, as the init container of the mode `env` does.
+    pub(crate) fn install(&self) -> Output {
+        self.mount("bin", "mode=0777,size=16m");
+        let bin = self.bind("bin", "/run/sidekey/bin");
+        let options = ["--rm", "--user", "64917:64918", "--volume", &bin];
+        self.run(&options, IMAGE, &["install", COPY])
+    }
+
+    /// Runs a command of the application, wrapped as in the mode `env`, to its end.
+    pub(crate) fn wrapped(&self, user: &str, config: &str, command: &[&str]) -> Output {
+        let (bin, config) =
+            (self.bind("bin", "/run/sidekey/bin:ro"), format!("SIDEKEY_CONFIG_YAML={config}"));
+        let tokens = self.bind("tokens", "/var/run/secrets/tokens:ro");
+        let mut options = vec!["--rm", "--user", user, "--volume", &bin, "--volume", &tokens];
+        options.extend(["--env", "KUBERNETES_SERVICE_HOST=192.0.2.1", "--env", &config]);
+        options.extend([
+            "--env",
+            r#"SIDEKEY_POD_YAML=health: { listen: "unix:/run/sidekey/health.sock" }"#,
+        ]);
+        self.run(&options, &self.name, &[&[COPY, "exec", "--", BUSYBOX], command].concat())
+    }
+
+    /// Starts a container that only sleeps, as this user and with the node's programs at hand, and
+    /// gives the number of its process in the pod.
+    pub(crate) fn start_neighbour(&self, user: &str) -> u32 {
+        let name = self.container("neighbour");
+        let programs = ["/usr", "/lib", "/lib64"].into_iter().filter(|dir| Path::new(dir).exists());
+        let programs: Vec<_> = programs.map(|dir| format!("{dir}:{dir}:ro")).collect();
+        let mut options = vec!["--detach", "--name", &name, "--user", user];
+        options.extend(programs.iter().flat_map(|volume| ["--volume", volume]));
+        let sleep = "echo $$; exec /bin/busybox sleep 100000";
+        let output = self.run(&options, &self.name, &[BUSYBOX, "sh", "-c", sleep]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for _ in 0..300 {
+            if let Ok(pid) = self.good(&["logs", &name]).parse() {
+                return pid;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the neighbour does not say its number");
+    }
+
+    /// A busybox command in the neighbour's container, as its user.
+    pub(crate) fn in_neighbour(&self, command: &[&str]) -> Output {
+        self.podman(&[&["exec", &self.container("neighbour"), BUSYBOX], command].concat())
     }
 
     /// Runs busybox in a container of the application's image, with more options.
@@ -260,7 +310,7 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for what in ["sidecar", "application"] {
+            for what in ["sidecar", "application", "neighbour"] {
                 let logs = self.podman(&["logs", &self.container(what)]);
                 eprintln!("--- {what} ---\n{}{}", text(&logs.stdout), text(&logs.stderr));
             }
