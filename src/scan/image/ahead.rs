@@ -36,7 +36,7 @@ pub fn unpack<T>(
     let (used, spare) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || fill(feed, packing, &meter, &full, &spare));
-        let mut pieces = Pieces { pieces, used, piece: Vec::new(), at: 0, over: false, aside };
+        let mut pieces = Pieces { filled: pieces, used, piece: Vec::new(), at: 0, over: false, aside };
         let taken = take(&mut pieces);
         // What is dropped here tells the other thread to stop.
         (taken, pieces.over)
@@ -97,7 +97,7 @@ fn fill_one(unpack: &mut Unpack<'_>, piece: &mut Vec<u8>) -> Option<Result<(), F
 
 /// The plain bytes.
 pub struct Pieces<'a> {
-    pieces: Receiver<Piece>,
+    filled: Receiver<Piece>,
     used: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
@@ -108,7 +108,7 @@ pub struct Pieces<'a> {
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() && !self.over {
-            match self.pieces.recv() {
+            match self.filled.recv() {
                 Ok(Piece::Plain(piece)) => {
                     let _ = self.used.send(std::mem::replace(&mut self.piece, piece));
                     self.at = 0;

@@ -67,6 +67,7 @@ impl<'a> Meter<'a> {
     }
 
     /// For the decompressor of the layer alone, where that stands on another thread.
+    #[must_use]
     pub fn beside(&self) -> Meter<'a> {
         Meter::new(self.limits, self.deadline, self.room)
     }
