@@ -13,6 +13,7 @@ use super::{CheckArgs, OutputFormat, colour, complain, print, read_source, with_
 use crate::agent::config::{self, Mistake, Mistakes, Parsed, Source};
 use crate::agent::reason::{Exit, Report};
 use crate::agent::render::Renderer;
+use crate::sandbox::{self, Confinement};
 use live::Live;
 
 /// What was found besides the plan.
@@ -92,8 +93,26 @@ fn show_json(parsed: &Parsed, found: &Found) {
         ("live", Value::Array(access.collect()))
     });
     let fleet = found.fleet.as_ref().map(|fleet| ("fleet", fleet.to_json()));
-    let more = live.into_iter().chain(fleet);
+    let sandbox = ("sandbox", sandbox_json(&sandbox::offered()));
+    let more = live.into_iter().chain(fleet).chain([sandbox]);
     answer_json(&errors, &warnings, &config::plan::to_json(&parsed.config), more);
+}
+
+/// How far `init` and `run` will be locked in, if they start on this machine.
+fn sandbox_json(offered: &Confinement) -> Value {
+    json!({
+        "confinement": offered.level(), "landlock": offered.landlock, "seccomp": offered.seccomp,
+    })
+}
+
+fn sandbox_text(offered: &Confinement) -> String {
+    let mut text = format!("sandbox of `init` and `run` on this machine: {}\n", offered.level());
+    for remark in offered.remarks() {
+        text.push_str("  ");
+        text.push_str(remark);
+        text.push('\n');
+    }
+    text
 }
 
 fn answer_json(
@@ -130,6 +149,7 @@ fn show_text(source: &Source, parsed: &Parsed, found: &Found) {
     if let Some(fleet) = &found.fleet {
         print(&format!("\n{}", fleet.to_text()));
     }
+    print(&format!("\n{}", sandbox_text(&sandbox::offered())));
     let verdict = match (found.failures.len(), &found.live) {
         (0, Some(_)) => "ok: the config is valid, and every secret can be read",
         (0, None) => "ok: the config is valid (`--live` also asks the stores)",
