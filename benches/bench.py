@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SIDEKEY, LAUNCHER = sys.argv[1], sys.argv[2]
+# The shipped binary, the same with the stores `vault` and `local` only, and where the agent is.
+SIDEKEY, SMALL, LAUNCHER = sys.argv[1:4]
 RUNS = int(os.environ.get("SIDEKEY_BENCH_RUNS", "15"))
 IDLE = float(os.environ.get("SIDEKEY_BENCH_IDLE_SECONDS", "60"))
 MANY = 100
@@ -297,7 +298,7 @@ def main():
             (memory_many, idle) = bench.resident(MANY)
         finally:
             server.stop()
-    size, peer = os.path.getsize(SIDEKEY) / 2**20, os.path.getsize(BAO) / 2**20
+    size, small, peer = (os.path.getsize(path) / 2**20 for path in (SIDEKEY, SMALL, BAO))
     rows = [
         row("`init`, 1 secret: start to exit", "≤ 1/8", one["sidekey"], one["agent"], "s", 1 / 8),
         row(f"`init`, {MANY} secrets", "≤ 1/20", many["sidekey"], many["agent"], "s", 1 / 20,
@@ -310,7 +311,8 @@ def main():
             shared(memory_one), memory_one[0][0] <= 10 * 1024),
         row(f"`run`, resident memory, {MANY} secrets", "≤ 14 MiB", *in_mib(memory_many), "MiB", None,
             shared(memory_many), memory_many[0][0] <= 14 * 1024),
-        row("binary, Vault and local", "≤ 6 MiB", size, peer, "MiB", None, "", size <= 6),
+        row("binary, all stores", "≤ 12 MiB", size, peer, "MiB", None, "", size <= 12),
+        row("binary, Vault and local", "≤ 6 MiB", small, peer, "MiB", None, "", small <= 6),
         row(f"CPU of {IDLE:.0f} idle seconds, {MANY} secrets polled each 10 s", "≤ 1/10", idle[0],
             idle[1], "s", 1 / 10),
     ]
