@@ -32,11 +32,11 @@ pub fn unpack<T>(
     aside: &mut dyn FnMut(&[u8]),
     take: impl FnOnce(&mut Pieces<'_>) -> T,
 ) -> (T, bool) {
-    let (full, pieces) = sync_channel(WAITING);
+    let (full, filled) = sync_channel(WAITING);
     let (used, spare) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || fill(feed, packing, &meter, &full, &spare));
-        let mut pieces = Pieces { filled: pieces, used, piece: Vec::new(), at: 0, over: false, aside };
+        let mut pieces = Pieces { filled, used, piece: Vec::new(), at: 0, over: false, aside };
         let taken = take(&mut pieces);
         // What is dropped here tells the other thread to stop.
         (taken, pieces.over)
