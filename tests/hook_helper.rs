@@ -31,6 +31,7 @@ use support::{Authority, Response, Script};
 const TESTS: &[(&str, fn())] = &[
     ("a_command_gets_the_generation_and_little_else", a_command_gets_the_generation),
     ("a_command_begins_with_clean_signals_and_descriptors", a_command_begins_clean),
+    ("a_command_can_not_trace_mount_or_leave_its_namespaces", a_command_is_limited),
     ("the_exit_code_decides", the_exit_code_decides),
     ("what_cannot_be_started_says_why_as_a_shell_would", what_cannot_be_started_says_why),
     ("a_command_that_fails_at_first_is_run_again", a_command_that_fails_at_first_is_run_again),
@@ -232,6 +233,28 @@ fn a_command_begins_clean() {
     };
     assert_eq!(fs::read_link("/proc/self/fd/2").unwrap(), Path::new(stderr));
     assert!(last.starts_with("/proc/") && last.ends_with("/fd"), "{fds}");
+}
+
+fn a_command_is_limited() {
+    let (dir, out) = temp();
+    let script = dir.path().join("try.py");
+    let text = "import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def errno(call, *args):
+    return ctypes.get_errno() if call(*args) < 0 else 0
+answers = [
+    errno(libc.ptrace, 0, 0, 0, 0),
+    errno(libc.unshare, 0x10000000),
+    errno(libc.mount, b'x', b'/nowhere', b'tmpfs', 0, 0),
+]
+open(sys.argv[1], 'w').write(' '.join(map(str, answers)))";
+    fs::write(&script, text).unwrap();
+    // Without the helper a program may be traced, so that this test can fail.
+    assert!(Command::new("python3").args([&script, &out]).status().unwrap().success());
+    assert!(fs::read_to_string(&out).unwrap().starts_with("0 "));
+    let hooks = Hooks::of(&[hook(shell("exec python3 \"$1\" \"$2\"", &[&script, &out]))]);
+    assert_told!(hooks.tell(0), Told::Done);
+    assert_eq!(fs::read_to_string(out).unwrap(), "1 1 1");
 }
 
 fn the_exit_code_decides() {

@@ -6,6 +6,7 @@
 
 pub mod allocator;
 pub mod arena;
+mod commands;
 mod confine;
 pub mod door;
 pub mod fork;
@@ -17,6 +18,7 @@ mod seccomp;
 pub mod signal;
 mod wipe;
 
+pub use commands::limit_commands;
 pub use confine::{Confinement, Deed, offered};
 pub use landlock::Grants;
 
