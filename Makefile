@@ -10,8 +10,10 @@ IMAGE   := localhost/sidekey:$(VERSION)
 BINARY  := target/$(TARGET)/release/sidekey
 SBOM    := target/sidekey-$(VERSION).cdx.json
 # Static, so that it runs in an image without anything else; relative relocations packed (220 KiB) and
-# functions of the same code folded (170 KiB), as the linker that comes with Rust can.
+# functions of the same code folded (170 KiB), as the linker that comes with Rust can; no index for
+# unwinding (100 KiB), because a panic ends the process.
 STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all
+STATIC  += -C link-arg=-Wl,--no-eh-frame-hdr
 ROOTS   := /etc/ssl/certs/ca-certificates.crt
 DEBIAN  := ca-certificates python3-venv strace podman runc conmon catatonit busybox-static util-linux
 DEBIAN  += buildah skopeo umoci docker-registry # images for the scanner
