@@ -6,8 +6,8 @@
 mod marshal;
 
 use self::marshal::{Reader, Value};
-use super::zip::whole;
-use crate::scan::finding::{SkipReason, Via};
+use super::zip::whole_or_partly;
+use crate::scan::finding::Via;
 use crate::scan::image::feed::{Fault, Feed};
 use crate::scan::image::look::Look;
 use crate::scan::image::spot::Spot;
@@ -44,14 +44,9 @@ pub fn walk(
     spot: &Spot,
     size: Option<u64>,
 ) -> Result<(), Fault> {
-    let most = look.meter.limits.whole;
-    if size.is_none_or(|size| size > most as u64) {
-        look.outbox.skip(spot, SkipReason::Partly, None);
-        return Ok(());
-    }
-    let bytes = whole(feed, most)?;
-    let source =
-        assignments(&bytes, most / 4).ok_or(Fault::Corrupt("compiled Python is damaged"))?;
+    let Some(bytes) = whole_or_partly(look, feed, spot, size)? else { return Ok(()) };
+    let source = assignments(&bytes, look.meter.limits.whole / 4)
+        .ok_or(Fault::Corrupt("compiled Python is damaged"))?;
     let inner = spot.member(Via::Pyc, Some(&source_name(&spot.name)), HEADER as u64);
     look.value(&inner, &source);
     Ok(())

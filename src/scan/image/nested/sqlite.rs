@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use super::zip::whole;
+use super::zip::whole_or_partly;
 use crate::scan::finding::{SkipReason, Via};
 use crate::scan::image::feed::{Fault, Feed};
 use crate::scan::image::look::Look;
@@ -30,12 +30,7 @@ pub fn walk(
     spot: &Spot,
     size: Option<u64>,
 ) -> Result<(), Fault> {
-    let most = look.meter.limits.whole;
-    if size.is_none_or(|size| size > most as u64) {
-        look.outbox.skip(spot, SkipReason::Partly, None);
-        return Ok(());
-    }
-    let bytes = whole(feed, most)?;
+    let Some(bytes) = whole_or_partly(look, feed, spot, size)? else { return Ok(()) };
     let database = Database::of(&bytes).ok_or(DAMAGED)?;
     let mut tables = Vec::new();
     database.rows(1, &mut |row| tables.extend(Table::of(&row)));

@@ -46,7 +46,22 @@ pub fn appended(look: &Look<'_>, feed: &mut dyn Feed, spot: &Spot) -> Result<(),
     }
 }
 
-pub(super) fn whole(feed: &mut dyn Feed, most: usize) -> Result<Vec<u8>, Fault> {
+/// The bytes of what can only be read whole; `None`, and noted, where it is too large for that.
+pub(super) fn whole_or_partly(
+    look: &Look<'_>,
+    feed: &mut dyn Feed,
+    spot: &Spot,
+    size: Option<u64>,
+) -> Result<Option<Vec<u8>>, Fault> {
+    let most = look.meter.limits.whole;
+    if size.is_none_or(|size| size > most as u64) {
+        look.outbox.skip(spot, SkipReason::Partly, None);
+        return Ok(None);
+    }
+    whole(feed, most).map(Some)
+}
+
+fn whole(feed: &mut dyn Feed, most: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     loop {
         let shown = feed.peek(1)?;
