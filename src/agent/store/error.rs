@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use crate::agent::reason::{Reason, Report};
+#[cfg(any(feature = "vault", feature = "aws"))]
+use crate::secret::FieldPath;
 use crate::secret::StoreName;
 
 /// Whether trying again can help.
@@ -126,6 +128,16 @@ impl From<super::aws::AwsError> for StoreError {
     fn from(error: super::aws::AwsError) -> StoreError {
         StoreError::Aws(error)
     }
+}
+
+/// The why and the hint of a field that a secret does not have; `there` are the names of those it has.
+#[cfg(any(feature = "vault", feature = "aws"))]
+pub(super) fn field_missing(field: &FieldPath, there: &[String]) -> (String, String) {
+    let hint = match there {
+        [] => "it has no fields; write the field in the store".to_owned(),
+        _ => format!("it has: {}", there.join(", ")),
+    };
+    (format!("there is no field `{field}`, or it is null"), hint)
 }
 
 #[cfg(test)]

@@ -333,20 +333,23 @@ impl Store {
         }
     }
 
-    /// What a restart needs: the logins of ours that are good, and one that may not stay.
+    /// What a restart needs: the logins of ours that are good, and one that may not stay. A token
+    /// that was given is read where it is given.
     pub fn kept_sessions(&self) -> Vec<Session> {
-        let mut kept = self.sessions();
+        let all = self.sessions().into_iter().chain(self.trial());
+        all.filter(|session| !session.given).collect()
+    }
+
+    /// A login that is being tried, and may not stay.
+    fn trial(&self) -> Option<Session> {
         match *self {
             #[cfg(feature = "vault")]
-            Store::Vault(ref store) => kept.extend(store.trial()),
+            Store::Vault(ref store) => store.trial(),
             #[cfg(feature = "local")]
-            Store::Local(_) => {}
+            Store::Local(_) => None,
             #[cfg(feature = "aws")]
-            Store::Aws(_) => {}
+            Store::Aws(_) => None,
         }
-        // A token that was given is read where it is given.
-        kept.retain(|session| !session.given);
-        kept
     }
 
     /// The file of a token that somebody else logs in for, and that changes when they do it anew.

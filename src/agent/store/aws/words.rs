@@ -2,6 +2,7 @@
 
 use super::error::{AwsError, CiphertextFault, Fault, KeyFault, Login, NoFields, Origin, Refusal};
 use crate::agent::identity::Claims;
+use crate::agent::store::error::field_missing;
 use crate::agent::store::net::Trouble;
 
 /// What, why, hint.
@@ -133,15 +134,10 @@ fn answer(error: &AwsError, fault: &Fault, (read, unusable): (String, String)) -
             },
             "leave the field out to have all of it, or store an object such as {\"key\": \"value\"}",
         ),
-        Fault::FieldMissing { field, there } => say(
-            unusable,
-            format!("there is no field `{field}`, or it is null"),
-            if there.is_empty() {
-                "it has no fields; write the field in the store".into()
-            } else {
-                format!("it has: {}", there.join(", "))
-            },
-        ),
+        Fault::FieldMissing { field, there } => {
+            let (why, hint) = field_missing(field, there);
+            say(unusable, why, hint)
+        }
         Fault::Invalid => say(
             read,
             format!("{action_name} does not take a request like this"),

@@ -5,6 +5,7 @@ use super::error::{
 };
 use crate::agent::identity::Claims;
 use crate::agent::reason::Report;
+use crate::agent::store::error::field_missing;
 
 /// What, why, hint.
 type Words = (String, String, String);
@@ -178,15 +179,10 @@ fn answer(error: &VaultError, fault: &Fault) -> Words {
             },
             "give `state:` so that `run` can take it over, or say `allow_expiry: true` if it may end",
         ),
-        Fault::FieldMissing { field, there } => say(
-            unusable,
-            format!("there is no field `{field}`, or it is null"),
-            if there.is_empty() {
-                "it has no fields; write the field in the store".into()
-            } else {
-                format!("it has: {}", there.join(", "))
-            },
-        ),
+        Fault::FieldMissing { field, there } => {
+            let (why, hint) = field_missing(field, there);
+            say(unusable, why, hint)
+        }
         _ => say(unusable, format!("{address} answered something else"), "try again"),
     }
 }
