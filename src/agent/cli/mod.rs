@@ -89,6 +89,9 @@ struct Logging<'a> {
 /// Commands that the contract names and this version does not have.
 const LATER: [&str; 2] = ["webhook", "migrate"];
 
+/// Commands of the feature `kube`.
+const OF_KUBE: [&str; 2] = ["inject", "install"];
+
 fn unknown(args: &[OsString]) -> Exit {
     let name = args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
     if LATER.contains(&name.as_str()) {
@@ -99,6 +102,17 @@ fn unknown(args: &[OsString]) -> Exit {
                 format!("version {} does not bring it", env!("CARGO_PKG_VERSION")),
             )
             .hint("`sidekey --help` lists what this version can do"),
+        );
+        return Exit::Usage;
+    }
+    if OF_KUBE.contains(&name.as_str()) {
+        complain(
+            &Report::new(
+                Reason::NotYet,
+                format!("`sidekey {name}` is not built in"),
+                "this binary was built without the feature `kube`",
+            )
+            .hint("build with `--features kube`, or use a binary with all features"),
         );
         return Exit::Usage;
     }
