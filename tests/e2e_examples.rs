@@ -45,16 +45,8 @@ fn beside_bao(name: &str) -> PathBuf {
 /// static shell. Removed when dropped.
 struct Images(TempDir);
 
-/// How podman runs where it may be a container itself: without systemd, and without raising a limit.
-const CONTAINERS_CONF: &str = r#"
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=10000:10000"]
-log_driver = "k8s-file"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"#;
+/// How podman runs.
+const CONTAINERS_CONF: &str = include_str!("support/containers.conf");
 
 impl Images {
     fn build() -> Images {

@@ -26,16 +26,8 @@ pub(crate) const COPY: &str = "/run/sidekey/bin/sidekey";
 /// What holds the pod open.
 const HOLD: &str = "/bin/busybox sleep 100000";
 
-/// How podman runs where it may be a container itself: without systemd, and without raising a limit.
-const CONTAINERS_CONF: &str = r#"
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=10000:10000"]
-log_driver = "k8s-file"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"#;
+/// How podman runs.
+const CONTAINERS_CONF: &str = include_str!("containers.conf");
 
 /// The application: says each new value of a file, read as the docs tell readers to, and each SIGHUP.
 const APPLICATION: &str = r#"
